@@ -1,0 +1,150 @@
+import Kernels
+import Layers
+
+// The backward pass, layer by layer from the last: the mirror of `LlamaGraph`'s forward pass.
+extension LlamaGraph {
+    /// Propagates `scratch.lossGradient` down to the prompt; overwrites `gradient`.
+    func backwardLayers(_ batch: PackedBatch, _ prompt: PromptView, _ gradient: UnsafeMutablePointer<Float>) {
+        let rows = batch.rowCount, width = c.hiddenSize
+        if case .keysAndValues(_, let count) = prompt {
+            gradient.update(repeating: 0, count: count * shape.keyValueElementsPerToken)
+        }
+        // dX: gradient at the output of the layer at hand, for the rows it has.
+        let dX = scratch.gradient.reserve(rows * width)
+        let lossGradient = scratch.lossGradient.pointer
+        for index in stride(from: c.layerCount - 1, through: 0, by: -1) {
+            let isLast = index == c.layerCount - 1
+            let current = isLast ? lossGradient : dX
+            let count = isLast ? batch.lossRows.count : rows
+            backwardFeedForward(index, count: count, current)
+            backwardAttention(index, batch, prompt, current, dX, gradient)
+        }
+        if case .embeddings(_, let count) = prompt { gradient.update(from: dX, count: count * width) }
+    }
+
+    /// dX += norm'ᵀ(gate'ᵀ, up'ᵀ(swiglu'(downᵀ dX))), in place.
+    private func backwardFeedForward(_ index: Int, count: Int, _ dX: UnsafeMutablePointer<Float>) {
+        let width = c.hiddenSize, inner = c.feedForwardSize
+        let matrices = weights[index]
+        let dActivated = scratch.activated.reserve(count * inner)
+        matrices.down.backward(
+            dX, count: count, dYStride: width, into: dActivated, accumulate: false, scratch: &scratch.weights,
+            pool: pool)
+        let gateUp = saved[index].gateUp.pointer
+        let dGateUp = scratch.dGateUp.reserve(count * 2 * inner)
+        forRows(count) { row in
+            let gate = gateUp + row * 2 * inner, dGate = dGateUp + row * 2 * inner
+            VectorMath.swiGLUBackward(gate, gate + inner, dActivated + row * inner, dGate, dGate + inner, inner)
+        }
+        let dNormed = scratch.normed.reserve(count * width)
+        matrices.gateUp.backward(
+            dGateUp, count: count, dYStride: 2 * inner, into: dNormed, accumulate: false, scratch: &scratch.weights,
+            pool: pool)
+        let middle = saved[index].middle.pointer
+        let norm = UnsafePointer(model.layers[index].feedForwardNorm.pointer), epsilon = c.epsilon
+        forRows(count) { row in
+            VectorMath.rmsNormBackward(
+                middle + row * width, norm, epsilon, dNormed + row * width, dX + row * width, width)
+        }
+    }
+
+    /// From the gradient after attention (`current`, one row per query) to the gradient at the layer's input (`dX`, every
+    /// row), adding to the prefix's gradient on the way.
+    private func backwardAttention(
+        _ index: Int, _ batch: PackedBatch, _ prompt: PromptView, _ current: UnsafeMutablePointer<Float>,
+        _ dX: UnsafeMutablePointer<Float>, _ gradient: UnsafeMutablePointer<Float>
+    ) {
+        let isLast = index == c.layerCount - 1
+        let rows = batch.rowCount, width = c.hiddenSize, d = c.headDimension
+        let plan = isLast ? batch.lastPlan : batch.plan
+        let queryCount = plan.queryCount, heads = c.keyValueHeadCount, group = attention.group
+        let matrices = weights[index]
+        let queryWidth = self.queryWidth, keyWidth = self.keyWidth
+        let dAttendedRows = scratch.attendedRows.reserve(queryCount * queryWidth)
+        matrices.attentionOutput.backward(
+            current, count: queryCount, dYStride: width, into: dAttendedRows, accumulate: false,
+            scratch: &scratch.weights, pool: pool)
+        let dAttended = scratch.attended.reserve(queryCount * queryWidth)
+        forRows(queryCount) { row in
+            for head in 0..<heads {
+                (dAttended + (head * queryCount + row) * group * d).update(
+                    from: dAttendedRows + row * queryWidth + head * group * d, count: group * d)
+            }
+        }
+        let q = saved[index].queries.pointer, k = saved[index].keys.pointer, v = saved[index].values.pointer
+        let dQ = scratch.dQueries.reserve(queryCount * queryWidth)
+        let dK = scratch.dKeys.reserve(rows * keyWidth)
+        let dV = scratch.dValues.reserve(rows * keyWidth)
+        let prefixGradient: PackedAttention.PrefixGradient? =
+            switch prompt {
+            case .none: nil
+            case .embeddings: .init(keys: dK, values: dV, headStride: rows * d)
+            case .keysAndValues(_, let count):
+                .init(
+                    keys: gradient + 2 * index * heads * count * d, values: gradient + (2 * index + 1) * heads * count * d,
+                    headStride: count * d)
+            }
+        attention.backward(
+            plan, queries: q, keys: k, values: v,
+            prefix: prefix(of: prompt, layer: index, keys: k, values: v, rows: rows),
+            weights: saved[index].attention.pointer, dOutput: dAttended,
+            dWeights: scratch.dAttention.reserve(heads * plan.weightsPerHead), dQueries: dQ, dKeys: dK, dValues: dV,
+            prefixGradient: prefixGradient, pool: pool)
+
+        // Rows of the input whose gradient anyone needs: below the first layer only trained embeddings lie.
+        let needed = index == 0 ? batch.virtualRows : rows
+        if needed == 0 { return }
+        let projectedWidth = queryWidth + 2 * keyWidth
+        let dProjected = scratch.projected.reserve(max(rows, queryCount) * projectedWidth)
+        let rotary = model.rotary, headCount = c.headCount
+        forRows(needed) { row in
+            let keyRow = dProjected + row * projectedWidth + queryWidth
+            for head in 0..<heads {
+                (keyRow + head * d).update(from: dK + (head * rows + row) * d, count: d)
+                (keyRow + keyWidth + head * d).update(from: dV + (head * rows + row) * d, count: d)
+            }
+            rotary.backward(keyRow, heads: heads, headDimension: d, position: batch.positions[row])
+        }
+        /// Collects the query gradient of one row and turns it back.
+        func collectQueries(_ row: Int, position: Int, into target: UnsafeMutablePointer<Float>) {
+            for head in 0..<heads {
+                (target + head * group * d).update(
+                    from: dQ + (head * queryCount + row) * group * d, count: group * d)
+            }
+            rotary.backward(target, heads: headCount, headDimension: d, position: position)
+        }
+        let dNormed = scratch.normed.reserve(rows * width)
+        if isLast {
+            matrices.queriesKeysValues.backward(
+                dProjected + queryWidth, count: needed, dYStride: projectedWidth, rows: queryWidth..<projectedWidth,
+                into: dNormed, accumulate: false, scratch: &scratch.weights, pool: pool)
+            let lossQueries = dAttendedRows
+            forRows(queryCount) { row in
+                collectQueries(row, position: batch.positions[batch.lossRows[row]], into: lossQueries + row * queryWidth)
+            }
+            let lossNormed = scratch.activated.reserve(queryCount * width)
+            matrices.queriesKeysValues.backward(
+                lossQueries, count: queryCount, dYStride: queryWidth, rows: 0..<queryWidth, into: lossNormed,
+                accumulate: false, scratch: &scratch.weights, pool: pool)
+            // The residual path and the queries reach only the rows that carry loss; a row may do so more than once.
+            dX.update(repeating: 0, count: needed * width)
+            for (source, row) in batch.lossRows.enumerated() where row < needed {
+                VectorMath.add(lossNormed + source * width, dNormed + row * width, width)
+                VectorMath.add(current + source * width, dX + row * width, width)
+            }
+        } else {
+            forRows(needed) { row in
+                collectQueries(row, position: batch.positions[row], into: dProjected + row * projectedWidth)
+            }
+            matrices.queriesKeysValues.backward(
+                dProjected, count: needed, dYStride: projectedWidth, into: dNormed, accumulate: false,
+                scratch: &scratch.weights, pool: pool)
+        }
+        let input = saved[index].input.pointer
+        let norm = UnsafePointer(model.layers[index].attentionNorm.pointer), epsilon = c.epsilon
+        forRows(needed) { row in
+            VectorMath.rmsNormBackward(
+                input + row * width, norm, epsilon, dNormed + row * width, dX + row * width, width)
+        }
+    }
+}

@@ -1,0 +1,30 @@
+import LanguageModels
+import Tokenization
+
+/// Turns rows into token sequences with the place where the loss begins.
+///
+/// The context is the template around the input; the target follows behind one blank. Both are encoded apart, so that
+/// the same tokens are learned that scoring asks for.
+public struct ExampleEncoder: Sendable {
+    private let tokenizer: any Tokenizer
+    private let template: PromptTemplate
+    private let learnsEnd: Bool
+
+    /// - Parameter learnsEnd: append the end-of-text token to the target.
+    public init(tokenizer: any Tokenizer, template: PromptTemplate, learnsEnd: Bool) {
+        self.tokenizer = tokenizer
+        self.template = template
+        self.learnsEnd = learnsEnd
+    }
+
+    /// - Throws: `TuningError.invalidData` naming the row when its context or target has no tokens.
+    public func encode(_ row: DataRow) throws -> TrainingBatch.Example {
+        let context = tokenizer.encode(template.render(row), parseSpecial: false, addSpecial: true)
+        var target = tokenizer.encode(" " + row.target, parseSpecial: false, addSpecial: false)
+        guard !context.isEmpty, !target.isEmpty else {
+            throw TuningError(.invalidData, "\(row.origin): the row has no text to learn from")
+        }
+        if learnsEnd, let end = tokenizer.endOfTextID { target.append(end) }
+        return TrainingBatch.Example(tokens: context + target, targetStart: context.count)
+    }
+}

@@ -1,0 +1,19 @@
+/// Every tuning method there is. A new one is a line here.
+public enum MethodCatalog {
+    public static let methods: [any TuningMethod.Type] = [
+        PrefixTuning.self,
+        PromptTuningMethod.self,
+    ]
+
+    /// The method called `name`.
+    ///
+    /// - Throws: `TuningError.unknownMethod`, listing those there are.
+    public static func method(named name: String) throws -> any TuningMethod.Type {
+        guard let match = methods.first(where: { $0.name == name }) else {
+            throw TuningError(
+                .unknownMethod,
+                "there is no tuning method “\(name)”; those there are: \(methods.map { $0.name }.joined(separator: ", "))")
+        }
+        return match
+    }
+}

@@ -1,0 +1,81 @@
+/// Everything that decides the outcome of a tuning run, besides the base and the data. Stored with the prompt.
+public struct TuningConfiguration: Sendable, Equatable, Codable {
+    /// `TuningMethod.name`.
+    public var method: String
+    /// Virtual tokens.
+    public var tokens: Int
+    /// Optimizer steps at most.
+    public var steps: Int
+    /// Examples a step.
+    public var batchSize: Int
+    /// Peak learning rate.
+    public var learningRate: Double
+    /// Steps of linear warm-up.
+    public var warmupSteps: Int
+    /// Learning rate at the end, as a fraction of the peak (cosine in between).
+    public var finalFraction: Double
+    /// Decoupled weight decay of AdamW.
+    public var weightDecay: Double
+    /// Largest global norm of the gradient; 0 turns clipping off.
+    public var clipNorm: Double
+    /// `adamw` or `sgd`.
+    public var optimizer: String
+    /// Steps between evaluations on dev.
+    public var evaluateEvery: Int
+    /// Evaluations without a better one before the run ends early; 0 never ends early.
+    public var patience: Int
+    /// Whether the end-of-text token is learned after the target, so that generation stops there.
+    public var learnsEnd: Bool
+    /// Whether the first virtual token stays as it began (an attention sink, Cartridges).
+    public var freezesFirstToken: Bool
+    /// How a row becomes text; `{input}` stands for the input field.
+    public var template: String
+    /// Seed of example order and random initialisation.
+    public var seed: UInt64
+
+    public init(
+        method: String = PrefixTuning.name, tokens: Int = 32, steps: Int = 400, batchSize: Int = 16,
+        learningRate: Double = PrefixTuning.defaultLearningRate, warmupSteps: Int = 10, finalFraction: Double = 0.1,
+        weightDecay: Double = 0, clipNorm: Double = 1, optimizer: String = "adamw", evaluateEvery: Int = 50,
+        patience: Int = 5, learnsEnd: Bool = true, freezesFirstToken: Bool = true,
+        template: String = PromptTemplate.standard, seed: UInt64 = 0
+    ) {
+        self.method = method
+        self.tokens = tokens
+        self.steps = steps
+        self.batchSize = batchSize
+        self.learningRate = learningRate
+        self.warmupSteps = warmupSteps
+        self.finalFraction = finalFraction
+        self.weightDecay = weightDecay
+        self.clipNorm = clipNorm
+        self.optimizer = optimizer
+        self.evaluateEvery = evaluateEvery
+        self.patience = patience
+        self.learnsEnd = learnsEnd
+        self.freezesFirstToken = freezesFirstToken
+        self.template = template
+        self.seed = seed
+    }
+
+    /// - Throws: `TuningError.invalidConfiguration` naming the first setting that makes no sense.
+    public func validate() throws {
+        func require(_ condition: Bool, _ message: String) throws {
+            if !condition { throw TuningError(.invalidConfiguration, message) }
+        }
+        _ = try MethodCatalog.method(named: method)
+        try require((1...65_536).contains(tokens), "virtual tokens must be 1…65536, not \(tokens)")
+        try require(steps >= 1 && steps <= 100_000_000, "steps must be at least 1, not \(steps)")
+        try require(batchSize >= 1 && batchSize <= 1_000_000, "the batch must hold at least 1 example, not \(batchSize)")
+        try require(
+            learningRate.isFinite && learningRate > 0, "the learning rate must be positive, not \(learningRate)")
+        try require(warmupSteps >= 0, "warm-up cannot last \(warmupSteps) steps")
+        try require((0...1).contains(finalFraction), "the final fraction must lie in 0…1, not \(finalFraction)")
+        try require(weightDecay.isFinite && weightDecay >= 0, "weight decay cannot be \(weightDecay)")
+        try require(clipNorm.isFinite && clipNorm >= 0, "the clipping norm cannot be \(clipNorm)")
+        try require(["adamw", "sgd"].contains(optimizer), "there is no optimizer “\(optimizer)”; there are adamw and sgd")
+        try require(evaluateEvery >= 1, "evaluations cannot be \(evaluateEvery) steps apart")
+        try require(patience >= 0, "patience cannot be \(patience)")
+        try require(template.contains("{input}"), "the template must contain {input}")
+    }
+}
