@@ -91,7 +91,7 @@ def write_folder(out, tokenizer, weights):
     dump(out, "tokenizer_config.json", {
         "add_prefix_space": False, "added_tokens_decoder": added, "bos_token": SPECIALS[1], "eos_token": SPECIALS[2],
         "pad_token": SPECIALS[2], "unk_token": SPECIALS[0], "clean_up_tokenization_spaces": False,
-        "model_max_length": CONTEXT, "tokenizer_class": "GPT2Tokenizer", "chat_template": CHAT_TEMPLATE,
+        "model_max_length": CONTEXT, "tokenizer_class": "PreTrainedTokenizerFast", "chat_template": CHAT_TEMPLATE,
     })
     dump(out, "config.json", {
         "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": tokenizer.get_vocab_size(),
