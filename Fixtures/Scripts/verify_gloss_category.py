@@ -28,7 +28,7 @@ def glosses(path):
                 continue
             label = LEXICOGRAPHER_FILES.get(line.split(" ", 2)[1])
             if label:
-                parts = line.split(" | ", 1)[1].strip().split("; ")
+                parts = line.split(" | ", 1)[1].strip().rstrip(";").split("; ")
                 for end in range(1, len(parts) + 1):
                     found["; ".join(parts[:end])].add(label)
     return found
