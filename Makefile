@@ -1,0 +1,43 @@
+# make help lists what there is.
+
+.PHONY: help demo test build bench interop oracles data format lint clean
+.DEFAULT_GOAL := help
+
+SOURCES := $(wildcard Package.swift Sources Formats Registry Tests Fixtures)
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1	\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-9s %s\n", $$1, $$2 }'
+
+build: ## Build the release executable
+	@Scripts/install-dependencies.sh
+	swift build -c release --product incipit
+
+demo: build ## Fetch a model, tune a soft prompt on it, version, serve, attach and score it
+	@Scripts/fetch-model.sh > /dev/null
+	@Scripts/demo.sh
+
+test: ## Build and run the tests (offline; no model is downloaded)
+	@Scripts/install-dependencies.sh
+	swift build --build-tests
+	swift test --skip-build
+
+bench: build ## Speed and memory against llama.cpp and PEFT (makes a Python environment; takes a while)
+	@Tests/Benchmarks/run.sh
+
+interop: build ## Push and pull with skopeo and Debian's docker-registry
+	@Scripts/interop.sh
+
+oracles: build ## Logits, perplexity and training losses against transformers, llama.cpp and PEFT
+	@Tests/Oracles/run.sh
+
+data: ## Check the labelled rows against WordNet
+	@Scripts/fetch-data.sh
+
+format: ## Rewrite the Swift sources in the project's layout
+	swift format --in-place --parallel --recursive $(SOURCES)
+
+lint: ## Check that layout
+	swift format lint --strict --parallel --recursive $(SOURCES)
+
+clean: ## Remove what was built (downloads in the cache stay)
+	rm -rf .build Tests/Benchmarks/.build
