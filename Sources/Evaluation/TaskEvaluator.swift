@@ -1,4 +1,5 @@
 import Generation
+import Kernels
 import LanguageModels
 import PromptTuning
 import Tokenization
@@ -130,12 +131,12 @@ public final class TaskEvaluator {
         var logits = try run(request)
         let position = session.position
         defer { session.reset(to: position) }
-        var decoder = StreamingDecoder(tokenizer)
+        var decoder = StreamingDecoder(tokenizer: tokenizer, skipSpecial: true)
         var text = ""
         for _ in 0..<32 {
-            let token = VocabularyMath.argmax(logits)
-            if tokenizer.isEndOfGeneration(token) { break }
-            text += decoder.feed(token)
+            let token = VectorMath.argmax(logits.baseAddress!, count: logits.count)
+            if tokenizer.endOfGeneration.contains(token) { break }
+            text += decoder.append(token)
             let line = text.drop { $0.isWhitespace }
             if line.contains(where: \.isNewline) || session.remaining == 0 { break }
             logits = try session.append([token])
@@ -162,7 +163,7 @@ public final class TaskEvaluator {
         let clock = ContinuousClock()
         let started = clock.now
         let logits = try session.append(request)
-        _ = VocabularyMath.argmax(logits)
+        _ = VectorMath.argmax(logits.baseAddress!, count: logits.count)
         return (clock.now - started).seconds
     }
 }

@@ -11,7 +11,7 @@ public enum ModelCatalog {
     ///
     /// - Throws: `ModelError.unsupportedArchitecture`, listing those there are.
     public static func architecture(for file: GGUFFile, path: String) throws -> any ModelArchitecture.Type {
-        guard let name = try file.metadata.string("general.architecture") else {
+        guard let name = try file.metadata.stringIfPresent("general.architecture") else {
             throw ModelError(
                 .unsupportedArchitecture,
                 "general.architecture is missing, so this is no model file; `incipit inspect` shows what it holds",

@@ -4,7 +4,7 @@ import Kernels
 public enum CrossEntropy {
     /// Natural-log loss of `target`; the logits stay as they are.
     public static func forward(_ logits: UnsafePointer<Float>, count: Int, target: Int) -> Float {
-        VectorMath.logSumExp(logits, count) - logits[target]
+        VectorMath.logSumExp(logits, count: count) - logits[target]
     }
 
     /// Loss of `target`; replaces the logits by `scale ·` the gradient of the loss, `softmax(logits) − onehot(target)`.
@@ -12,9 +12,9 @@ public enum CrossEntropy {
         _ logits: UnsafeMutablePointer<Float>, count: Int, target: Int, scale: Float
     ) -> Float {
         let loss = forward(logits, count: count, target: target)
-        VectorMath.softmax(logits, count)
+        VectorMath.softmax(logits, count: count)
         logits[target] -= 1
-        VectorMath.scale(logits, scale, count)
+        VectorMath.scale(logits, by: scale, count: count)
         return loss
     }
 }

@@ -101,9 +101,7 @@ public final class FrozenMatrix: @unchecked Sendable {
             let target = y + (slice.lowerBound - range.lowerBound)
             Self.split(slice.count, pool: pool) { chunk in
                 FloatProduct.sgemm(
-                    transA: false, transB: true, m: count, n: chunk.count, k: columns, alpha: 1, a: x, lda: columns,
-                    b: floats + chunk.lowerBound * columns, ldb: columns, beta: 0, c: target + chunk.lowerBound,
-                    ldc: yStride)
+                    false, true, count, chunk.count, columns, 1, x, columns, floats + chunk.lowerBound * columns, columns, 0, target + chunk.lowerBound, yStride)
             }
         }
     }
@@ -124,9 +122,7 @@ public final class FrozenMatrix: @unchecked Sendable {
             first = false
             Self.split(columns, pool: pool) { chunk in
                 FloatProduct.sgemm(
-                    transA: false, transB: false, m: count, n: chunk.count, k: slice.count, alpha: 1, a: source,
-                    lda: dYStride, b: floats + chunk.lowerBound, ldb: columns, beta: beta, c: dX + chunk.lowerBound,
-                    ldc: columns)
+                    false, false, count, chunk.count, slice.count, 1, source, dYStride, floats + chunk.lowerBound, columns, beta, dX + chunk.lowerBound, columns)
             }
         }
     }

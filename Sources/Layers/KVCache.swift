@@ -81,7 +81,8 @@ public final class KVCache: @unchecked Sendable {
         case .f32:
             destination.copyMemory(from: source, byteCount: headDimension * MemoryLayout<Float>.stride)
         case .f16:
-            VectorMath.floatToHalf(source, destination.assumingMemoryBound(to: UInt16.self), headDimension)
+            VectorMath.floatToHalf(
+                source, into: destination.assumingMemoryBound(to: UInt16.self), count: headDimension)
         }
     }
 
@@ -131,7 +132,7 @@ public final class KVCache: @unchecked Sendable {
                             from: slot.assumingMemoryBound(to: Float.self), count: headDimension)
                     case .f16:
                         VectorMath.halfToFloat(
-                            slot.assumingMemoryBound(to: UInt16.self), destination, headDimension)
+                            slot.assumingMemoryBound(to: UInt16.self), into: destination, count: headDimension)
                     }
                 }
             }

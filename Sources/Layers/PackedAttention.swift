@@ -114,26 +114,22 @@ public struct PackedAttention: Sendable {
             let o = output + firstQuery
             if prefixCount > 0, let prefix {
                 FloatProduct.sgemm(
-                    transA: false, transB: true, m: rows, n: prefixCount, k: d, alpha: scale, a: q, lda: d,
-                    b: prefix.keys + head * prefix.headStride, ldb: d, beta: 0, c: w, ldc: width)
+                    false, true, rows, prefixCount, d, scale, q, d, prefix.keys + head * prefix.headStride, d, 0, w, width)
             }
             FloatProduct.sgemm(
-                transA: false, transB: true, m: rows, n: segment.keys.count, k: d, alpha: scale, a: q, lda: d,
-                b: keys + ownKeys, ldb: d, beta: 0, c: w + prefixCount, ldc: width)
+                false, true, rows, segment.keys.count, d, scale, q, d, keys + ownKeys, d, 0, w + prefixCount, width)
             for row in 0..<rows {
                 let seen = prefixCount + plan.visible[segment.queries.lowerBound + row / group]
                 let line = w + row * width
-                VectorMath.softmax(line, seen)
+                VectorMath.softmax(line, count: seen)
                 for column in seen..<width { line[column] = 0 }
             }
             if prefixCount > 0, let prefix {
                 FloatProduct.sgemm(
-                    transA: false, transB: false, m: rows, n: d, k: prefixCount, alpha: 1, a: w, lda: width,
-                    b: prefix.values + head * prefix.headStride, ldb: d, beta: 0, c: o, ldc: d)
+                    false, false, rows, d, prefixCount, 1, w, width, prefix.values + head * prefix.headStride, d, 0, o, d)
             }
             FloatProduct.sgemm(
-                transA: false, transB: false, m: rows, n: d, k: segment.keys.count, alpha: 1, a: w + prefixCount,
-                lda: width, b: values + ownKeys, ldb: d, beta: prefixCount > 0 ? 1 : 0, c: o, ldc: d)
+                false, false, rows, d, segment.keys.count, 1, w + prefixCount, width, values + ownKeys, d, prefixCount > 0 ? 1 : 0, o, d)
         }
     }
 
@@ -172,30 +168,24 @@ public struct PackedAttention: Sendable {
             let dW = dWeights + block
             if prefixCount > 0, let prefix {
                 FloatProduct.sgemm(
-                    transA: false, transB: true, m: rows, n: prefixCount, k: d, alpha: 1, a: dO, lda: d,
-                    b: prefix.values + head * prefix.headStride, ldb: d, beta: 0, c: dW, ldc: width)
+                    false, true, rows, prefixCount, d, 1, dO, d, prefix.values + head * prefix.headStride, d, 0, dW, width)
             }
             FloatProduct.sgemm(
-                transA: false, transB: true, m: rows, n: own, k: d, alpha: 1, a: dO, lda: d, b: values + ownKeys,
-                ldb: d, beta: 0, c: dW + prefixCount, ldc: width)
+                false, true, rows, own, d, 1, dO, d, values + ownKeys, d, 0, dW + prefixCount, width)
             for row in 0..<rows {
                 let line = dW + row * width
-                VectorMath.softmaxBackward(w + row * width, line, line, width, scale)
+                VectorMath.softmaxBackward(p: w + row * width, dP: line, dS: line, count: width, scale: scale)
             }
             if prefixCount > 0, let prefix {
                 FloatProduct.sgemm(
-                    transA: false, transB: false, m: rows, n: d, k: prefixCount, alpha: 1, a: dW, lda: width,
-                    b: prefix.keys + head * prefix.headStride, ldb: d, beta: 0, c: dQ, ldc: d)
+                    false, false, rows, d, prefixCount, 1, dW, width, prefix.keys + head * prefix.headStride, d, 0, dQ, d)
             }
             FloatProduct.sgemm(
-                transA: false, transB: false, m: rows, n: d, k: own, alpha: 1, a: dW + prefixCount, lda: width,
-                b: keys + ownKeys, ldb: d, beta: prefixCount > 0 ? 1 : 0, c: dQ, ldc: d)
+                false, false, rows, d, own, 1, dW + prefixCount, width, keys + ownKeys, d, prefixCount > 0 ? 1 : 0, dQ, d)
             FloatProduct.sgemm(
-                transA: true, transB: false, m: own, n: d, k: rows, alpha: 1, a: dW + prefixCount, lda: width, b: q,
-                ldb: d, beta: 0, c: dKeys + ownKeys, ldc: d)
+                true, false, own, d, rows, 1, dW + prefixCount, width, q, d, 0, dKeys + ownKeys, d)
             FloatProduct.sgemm(
-                transA: true, transB: false, m: own, n: d, k: rows, alpha: 1, a: w + prefixCount, lda: width, b: dO,
-                ldb: d, beta: 0, c: dValues + ownKeys, ldc: d)
+                true, false, own, d, rows, 1, w + prefixCount, width, dO, d, 0, dValues + ownKeys, d)
         }
         guard plan.prefixCount > 0, let prefixGradient else { return }
         pool.parallelFor(keyValueHeadCount * 2) { task in
@@ -207,10 +197,7 @@ public struct PackedAttention: Sendable {
             for segment in plan.segments where segment.seesPrefix && !segment.queries.isEmpty {
                 let width = plan.prefixCount + segment.keys.count
                 FloatProduct.sgemm(
-                    transA: true, transB: false, m: plan.prefixCount, n: d, k: segment.queries.count * group,
-                    alpha: 1, a: source + head * plan.weightsPerHead + segment.weightsOffset, lda: width,
-                    b: right + (head * plan.queryCount + segment.queries.lowerBound) * group * d, ldb: d, beta: 1,
-                    c: target, ldc: d)
+                    true, false, plan.prefixCount, d, segment.queries.count * group, 1, source + head * plan.weightsPerHead + segment.weightsOffset, width, right + (head * plan.queryCount + segment.queries.lowerBound) * group * d, d, 1, target, d)
             }
         }
     }

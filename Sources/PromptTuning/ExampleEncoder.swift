@@ -24,7 +24,7 @@ public struct ExampleEncoder: Sendable {
         guard !context.isEmpty, !target.isEmpty else {
             throw TuningError(.invalidData, "\(row.origin): the row has no text to learn from")
         }
-        if learnsEnd, let end = tokenizer.endOfTextID { target.append(end) }
+        if learnsEnd, let end = tokenizer.special.endOfSequence { target.append(end) }
         return TrainingBatch.Example(tokens: context + target, targetStart: context.count)
     }
 }

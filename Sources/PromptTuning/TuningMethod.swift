@@ -66,12 +66,11 @@ public enum PromptInitialization: Sendable, Equatable {
         case .zero: return nil
         case .vocabulary(let seed):
             var generator = SplitMix64(seed: seed)
-            // Control tokens mean something of their own; ordinary ones start after them in every common vocabulary.
-            let special = Set(tokenizer.specialTokenIDs)
+            // Control tokens mean something of their own and are no neutral start.
             var ids: [Int] = []
             while ids.count < tokens {
                 let id = Int(generator.next() % UInt64(vocabularySize))
-                if !special.contains(id) { ids.append(id) }
+                if tokenizer.kind(of: id) == .normal { ids.append(id) }
             }
             return ids
         case .text(let text):

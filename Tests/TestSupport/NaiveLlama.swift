@@ -34,7 +34,7 @@ public struct NaiveLlama {
     }
 
     public init(_ file: GGUFFile) throws {
-        func number(_ key: String) throws -> Int { Int(try file.metadata.integer("llama." + key) ?? 0) }
+        func number(_ key: String) throws -> Int { Int(try file.metadata.intIfPresent("llama." + key) ?? 0) }
         func tensor(_ name: String) -> [Double] {
             guard let info = file.tensor(named: name) else { return [] }
             var floats = [Float](repeating: 0, count: info.elementCount)
@@ -47,8 +47,8 @@ public struct NaiveLlama {
         headCount = try number("attention.head_count")
         keyValueHeadCount = try number("attention.head_count_kv")
         headDimension = hiddenSize / headCount
-        ropeBase = try file.metadata.float("llama.rope.freq_base") ?? 10000
-        epsilon = Double(Float(try file.metadata.float("llama.attention.layer_norm_rms_epsilon") ?? 1e-5))
+        ropeBase = Double(try file.metadata.floatIfPresent("llama.rope.freq_base") ?? 10000)
+        epsilon = Double(try file.metadata.floatIfPresent("llama.attention.layer_norm_rms_epsilon") ?? 1e-5)
         embedding = tensor("token_embd.weight")
         let separate = tensor("output.weight")
         output = separate.isEmpty ? embedding : separate

@@ -24,7 +24,7 @@ public struct LlamaConfiguration: Sendable {
         let prefix = "llama."
         func fail(_ message: String) -> ModelError { ModelError(.invalidHyperparameter, message, path: path) }
         func count(_ key: String, default fallback: Int? = nil, limit: Int) throws -> Int {
-            guard let value = try metadata.integer(prefix + key) ?? fallback else {
+            guard let value = try metadata.intIfPresent(prefix + key) ?? fallback else {
                 throw fail("\(prefix)\(key) is missing")
             }
             guard value >= 1, value <= limit else {
@@ -40,7 +40,7 @@ public struct LlamaConfiguration: Sendable {
         guard headCount % keyValueHeadCount == 0 else {
             throw fail("\(headCount) heads cannot share \(keyValueHeadCount) key-value heads evenly")
         }
-        if try metadata.integer(prefix + "attention.key_length") == nil, hiddenSize % headCount != 0 {
+        if try metadata.intIfPresent(prefix + "attention.key_length") == nil, hiddenSize % headCount != 0 {
             throw fail("embedding length \(hiddenSize) is no multiple of \(headCount) heads")
         }
         headDimension = try count("attention.key_length", default: hiddenSize / headCount, limit: 1 << 12)
@@ -52,28 +52,29 @@ public struct LlamaConfiguration: Sendable {
         guard ropeDimension % 2 == 0, ropeDimension <= headDimension else {
             throw fail("rope.dimension_count \(ropeDimension) must be even and at most \(headDimension)")
         }
-        ropeBase = try metadata.float(prefix + "rope.freq_base") ?? 10000
+        ropeBase = try metadata.floatIfPresent(prefix + "rope.freq_base").map(Double.init) ?? 10000
         guard ropeBase.isFinite, ropeBase > 0 else { throw fail("rope.freq_base is \(ropeBase)") }
-        let scaling = try metadata.string(prefix + "rope.scaling.type") ?? "linear"
+        let scaling = try metadata.stringIfPresent(prefix + "rope.scaling.type") ?? "linear"
         switch scaling {
         case "none": ropeScale = 1
         case "linear":
-            let factor =
-                try metadata.float(prefix + "rope.scaling.factor") ?? metadata.float(prefix + "rope.scale_linear") ?? 1
+            let factor = Double(
+                try metadata.floatIfPresent(prefix + "rope.scaling.factor")
+                    ?? metadata.floatIfPresent(prefix + "rope.scale_linear") ?? 1)
             guard factor.isFinite, factor >= 0 else { throw fail("rope.scaling.factor is \(factor)") }
             ropeScale = factor == 0 ? 1 : 1 / factor
         default: throw fail("RoPE scaling “\(scaling)” is not supported yet; none and linear are")
         }
-        let epsilon = try metadata.float(prefix + "attention.layer_norm_rms_epsilon") ?? 1e-5
+        let epsilon = try metadata.floatIfPresent(prefix + "attention.layer_norm_rms_epsilon") ?? 1e-5
         guard epsilon.isFinite, epsilon > 0 else { throw fail("attention.layer_norm_rms_epsilon is \(epsilon)") }
-        self.epsilon = Float(epsilon)
-        let scale = try metadata.float(prefix + "attention.scale") ?? 0
-        attentionScale = scale > 0 ? Float(scale) : 1 / Float(headDimension).squareRoot()
+        self.epsilon = epsilon
+        let scale = try metadata.floatIfPresent(prefix + "attention.scale") ?? 0
+        attentionScale = scale > 0 && scale.isFinite ? scale : 1 / Float(headDimension).squareRoot()
         contextLength = try count("context_length", limit: 1 << 30)
-        if let experts = try metadata.integer(prefix + "expert_count"), experts > 0 {
+        if let experts = try metadata.intIfPresent(prefix + "expert_count"), experts > 0 {
             throw fail("mixture-of-experts models (expert_count \(experts)) cannot be run yet")
         }
-        if let declared = try metadata.integer(prefix + "vocab_size"), declared != vocabularySize {
+        if let declared = try metadata.intIfPresent(prefix + "vocab_size"), declared != vocabularySize {
             throw fail("llama.vocab_size is \(declared), but token_embd.weight has \(vocabularySize) rows")
         }
         self.vocabularySize = vocabularySize

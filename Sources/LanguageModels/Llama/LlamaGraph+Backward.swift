@@ -34,7 +34,9 @@ extension LlamaGraph {
         let dGateUp = scratch.dGateUp.reserve(count * 2 * inner)
         forRows(count) { row in
             let gate = gateUp + row * 2 * inner, dGate = dGateUp + row * 2 * inner
-            VectorMath.swiGLUBackward(gate, gate + inner, dActivated + row * inner, dGate, dGate + inner, inner)
+            VectorMath.swiGLUBackward(
+                gate: gate, up: gate + inner, dOut: dActivated + row * inner, dGate: dGate, dUp: dGate + inner,
+                count: inner)
         }
         let dNormed = scratch.normed.reserve(count * width)
         matrices.gateUp.backward(
@@ -44,7 +46,8 @@ extension LlamaGraph {
         let norm = UnsafePointer(model.layers[index].feedForwardNorm.pointer), epsilon = c.epsilon
         forRows(count) { row in
             VectorMath.rmsNormBackward(
-                middle + row * width, norm, epsilon, dNormed + row * width, dX + row * width, width)
+                middle + row * width, weight: norm, epsilon: epsilon, dOut: dNormed + row * width, accumulatingInto: dX + row * width,
+                columns: width)
         }
     }
 
@@ -129,8 +132,8 @@ extension LlamaGraph {
             // The residual path and the queries reach only the rows that carry loss; a row may do so more than once.
             dX.update(repeating: 0, count: needed * width)
             for (source, row) in batch.lossRows.enumerated() where row < needed {
-                VectorMath.add(lossNormed + source * width, dNormed + row * width, width)
-                VectorMath.add(current + source * width, dX + row * width, width)
+                VectorMath.add(lossNormed + source * width, into: dNormed + row * width, count: width)
+                VectorMath.add(current + source * width, into: dX + row * width, count: width)
             }
         } else {
             forRows(needed) { row in
@@ -144,7 +147,8 @@ extension LlamaGraph {
         let norm = UnsafePointer(model.layers[index].attentionNorm.pointer), epsilon = c.epsilon
         forRows(needed) { row in
             VectorMath.rmsNormBackward(
-                input + row * width, norm, epsilon, dNormed + row * width, dX + row * width, width)
+                input + row * width, weight: norm, epsilon: epsilon, dOut: dNormed + row * width, accumulatingInto: dX + row * width,
+                columns: width)
         }
     }
 }

@@ -146,7 +146,7 @@ final class LlamaGraph: DifferentiableModel {
         let normed = scratch.normed.reserve(rows * width)
         let norm = UnsafePointer(layer.attentionNorm.pointer), epsilon = c.epsilon
         forRows(rows) { row in
-            VectorMath.rmsNorm(input + row * width, norm, epsilon, normed + row * width, width)
+            VectorMath.rmsNorm(input + row * width, weight: norm, epsilon: epsilon, into: normed + row * width, columns: width)
         }
         let projectedWidth = queryWidth + 2 * keyWidth
         let projected = scratch.projected.reserve(rows * projectedWidth)
@@ -207,7 +207,7 @@ final class LlamaGraph: DifferentiableModel {
         forRows(plan.queryCount) { row in
             let source = input + (isLast ? batch.lossRows[row] : row) * width
             (middle + row * width).update(from: source, count: width)
-            VectorMath.add(added + row * width, middle + row * width, width)
+            VectorMath.add(added + row * width, into: middle + row * width, count: width)
             (x + row * width).update(from: middle + row * width, count: width)
         }
     }
@@ -232,7 +232,7 @@ final class LlamaGraph: DifferentiableModel {
         let normed = scratch.normed.reserve(count * width)
         let norm = UnsafePointer(model.layers[index].feedForwardNorm.pointer), epsilon = c.epsilon
         forRows(count) { row in
-            VectorMath.rmsNorm(middle + row * width, norm, epsilon, normed + row * width, width)
+            VectorMath.rmsNorm(middle + row * width, weight: norm, epsilon: epsilon, into: normed + row * width, columns: width)
         }
         let gateUp = saved[index].gateUp.reserve(count * 2 * inner)
         matrices.gateUp.forward(
@@ -240,11 +240,11 @@ final class LlamaGraph: DifferentiableModel {
         let activated = scratch.activated.reserve(count * inner)
         forRows(count) { row in
             let gate = gateUp + row * 2 * inner
-            VectorMath.swiGLU(gate, gate + inner, activated + row * inner, inner)
+            VectorMath.swiGLU(gate: gate, up: gate + inner, into: activated + row * inner, count: inner)
         }
         matrices.down.forward(
             activated, count: count, into: normed, yStride: width, scratch: &scratch.weights, pool: pool)
-        forRows(count) { row in VectorMath.add(normed + row * width, x + row * width, width) }
+        forRows(count) { row in VectorMath.add(normed + row * width, into: x + row * width, count: width) }
     }
 
     /// Where the shared prefix's keys and values of a layer lie.
@@ -270,7 +270,7 @@ final class LlamaGraph: DifferentiableModel {
         let normed = scratch.normed.reserve(count * width)
         let norm = UnsafePointer(model.outputNorm.pointer), epsilon = c.epsilon
         forRows(count) { row in
-            VectorMath.rmsNorm(x + row * width, norm, epsilon, normed + row * width, width)
+            VectorMath.rmsNorm(x + row * width, weight: norm, epsilon: epsilon, into: normed + row * width, columns: width)
         }
         let dNormed = scratch.dQueries.reserve(count * width)
         let slice = min(count, max(64, (16 << 20) / vocabulary))
@@ -304,7 +304,8 @@ final class LlamaGraph: DifferentiableModel {
             gradient.update(repeating: 0, count: count * width)
             forRows(count) { row in
                 VectorMath.rmsNormBackward(
-                    x + row * width, norm, epsilon, dNormed + row * width, gradient + row * width, width)
+                x + row * width, weight: norm, epsilon: epsilon, dOut: dNormed + row * width, accumulatingInto: gradient + row * width,
+                columns: width)
             }
         }
         return (0..<count).reduce(0) { $0 + Double(losses[$1]) }

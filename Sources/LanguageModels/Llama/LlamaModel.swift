@@ -200,10 +200,9 @@ final class LlamaModel: LanguageModel {
             attended.reserve(tokens: rows, columns: queryWidth)
             AttentionKernel.run(
                 queries: q + first * queryWidth, queryStride: queryWidth, keys: cache.keys(layer: index),
-                values: cache.values(layer: index), element: cache.element, capacity: cache.capacity,
-                headCount: c.headCount, keyValueHeadCount: c.keyValueHeadCount, headDimension: d, tokens: rows,
-                pastCount: past + first, scale: c.attentionScale, output: attended.floats, outputStride: queryWidth,
-                pool: pool)
+                values: cache.values(layer: index), element: cache.element, capacity: cache.capacity, tokens: rows,
+                past: past + first, headCount: c.headCount, keyValueHeadCount: c.keyValueHeadCount, headDimension: d,
+                scale: c.attentionScale, into: attended.floats, outStride: queryWidth, pool: pool)
             attended.quantize(tokens: rows, columns: queryWidth, pool: pool)
             let tail = x + first * c.hiddenSize
             MatrixProduct.run(

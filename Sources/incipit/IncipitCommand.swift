@@ -1,0 +1,44 @@
+import ArgumentParser
+import Foundation
+
+/// The command line: every subcommand is one file in `Commands/`.
+@main
+struct IncipitCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "incipit",
+        abstract: "Soft prompts for open-weight language models: train, version, exchange, attach.",
+        discussion: """
+            A soft prompt is a handful of trained vectors that steer a frozen model better than words and cost nothing to \
+            read again. A first session:
+
+              incipit inspect MODEL.gguf
+              incipit tune MODEL.gguf --data task.jsonl --name team/task --init-text "What to do."
+              incipit run MODEL.gguf --attach team/task "a text"
+              incipit push team/task:v1 registry.example.com/team/task:v1
+
+            Prompts are stored under $INCIPIT_HOME (default $XDG_DATA_HOME/incipit or ~/.local/share/incipit) and belong to \
+            the base model they were trained on; another base refuses them.
+
+            Exit codes: 0 done; 1 failed; 64 wrong usage; 65 damaged or unsuitable data; 66 not found; 69 a registry or \
+            folder is unavailable; 70 the prompt belongs to another base; 130 interrupted, nothing lost.
+            """,
+        version: "0.1.0",
+        subcommands: [
+            InspectCommand.self, FingerprintCommand.self, TuneCommand.self, EvalCommand.self, RunCommand.self,
+            PromptCommand.self, PushCommand.self, PullCommand.self, ServeCommand.self, MethodsCommand.self,
+        ])
+
+    /// Runs the command and reports a failure as one sentence with the exit code that belongs to it.
+    static func main() async {
+        do {
+            var command = try parseAsRoot()
+            if var asynchronous = command as? any AsyncParsableCommand {
+                try await asynchronous.run()
+            } else {
+                try command.run()
+            }
+        } catch {
+            ErrorReport.exit(error)
+        }
+    }
+}

@@ -1,0 +1,35 @@
+import ArgumentParser
+import Foundation
+import GGUF
+import Kernels
+import LanguageModels
+
+/// The model a command works with, and the threads it may use.
+struct ModelOptions: ParsableArguments {
+    @Argument(help: "Model file (GGUF).", completion: .file(extensions: ["gguf"]))
+    var model: String
+
+    @Option(help: "Threads to compute with (default: the cores this process may use).")
+    var threads: Int?
+
+    func validate() throws {
+        if let threads, threads < 1 || threads > 1024 {
+            throw ValidationError("--threads must lie in 1…1024, not \(threads).")
+        }
+    }
+
+    /// The pool the engine computes on.
+    func makePool() -> ThreadPool { ThreadPool(threadCount: threads ?? CPUTopology.usableCoreCount) }
+
+    /// Opens, checks and repacks the model.
+    func load() throws -> LoadedModel { try ModelLoader.load(path: model, pool: makePool()) }
+}
+
+/// Numbers written with a unit of time or count are checked here once.
+extension Optional where Wrapped == Double {
+    func checked(_ name: String, in range: ClosedRange<Double>) throws {
+        if let value = self, !(value.isFinite && range.contains(value)) {
+            throw ValidationError("\(name) must lie in \(range.lowerBound)…\(range.upperBound), not \(value).")
+        }
+    }
+}

@@ -1,1 +1,0 @@
-Output.line("warm")
