@@ -120,12 +120,13 @@ enum AffineSuperBlock {
             bestError += weights[i] * (difference * difference)
         }
         for step in 0...trials {
-            inverse = (firstTrial + trialStep * Float(step) + top) / (greatest - least)
+            // The trials start from the best minimum so far, as ggml's do.
+            inverse = (firstTrial + trialStep * Float(step) + top) / (greatest - minimum)
             var sumL: Float = 0
             var sumL2: Float = 0
             var sumXL: Float = 0
             for i in 0..<count {
-                let q = max(0, min(maximum, nearestInteger(inverse * (x[i] - least))))
+                let q = max(0, min(maximum, nearestInteger(inverse * (x[i] - minimum))))
                 trial[i] = UInt8(truncatingIfNeeded: q)
                 let w = weights[i]
                 let l = Float(q)

@@ -1,0 +1,177 @@
+// The numerical kernels of Incipit behind one table of function pointers.
+//
+// Each row of the table (portable, AVX2, AVX-512) implements the same operations; `ck_table` picks the best one that
+// the processor and the operating system support. Every row computes the same integers; float results differ between
+// rows only by the rounding of the accumulation. Nothing here allocates, locks or reports errors: callers check shapes.
+#ifndef INCIPIT_CKERNELS_H
+#define INCIPIT_CKERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+// MARK: - Quantized weights in panels
+
+/// Rows of a panel. The last panel of a matrix is padded with rows of zero scale.
+#define CK_PANEL_ROWS 16
+/// Columns of a block: the width that shares one scale (two halves share one block in Q6_K).
+#define CK_BLOCK_COLUMNS 32
+/// The widest tile of tokens of any row of the table.
+#define CK_MAX_TILE 16
+
+/// How the weights of a matrix are stored. Every kind is affine: weight = scale * (q - offset) + minimum.
+typedef enum ck_kind {
+    CK_Q4_0 = 0, ///< 4 bits, offset 8
+    CK_Q4_1 = 1, ///< 4 bits, minimum
+    CK_Q5_0 = 2, ///< 5 bits, offset 16
+    CK_Q5_1 = 3, ///< 5 bits, minimum
+    CK_Q8_0 = 4, ///< 8 bits, offset 128
+    CK_Q4_K = 5, ///< 4 bits, scale and minimum are 6-bit multiples of one pair per 256 columns
+    CK_Q5_K = 6, ///< 5 bits, as Q4_K
+    CK_Q6_K = 7, ///< 6 bits, offset 32, one signed 8-bit scale per 16 columns
+    CK_KIND_COUNT = 8
+} ck_kind;
+
+/// A matrix of quantized weights, repacked for the product (see types/panel.h for the byte layout).
+typedef struct ck_matrix {
+    ck_kind kind;
+    size_t rows, columns;
+    size_t panel_bytes; ///< distance between panels, a multiple of 64
+    const uint8_t *panels;
+} ck_matrix;
+
+/// Bytes of one panel of a matrix with this many columns. `columns` must be a multiple of `ck_column_multiple(kind)`.
+size_t ck_panel_bytes(ck_kind kind, size_t columns);
+/// 32, or 256 for the K kinds.
+size_t ck_column_multiple(ck_kind kind);
+/// Bytes of one row in the file's layout.
+size_t ck_row_bytes(ck_kind kind, size_t columns);
+/// Repacks up to 16 rows of the file's layout into the panel at `panel` (64-byte aligned, `ck_panel_bytes` long).
+void ck_pack_panel(ck_kind kind, const uint8_t *rows, size_t row_count, size_t columns, uint8_t *panel);
+/// Decodes one row back to floats, exactly as the file's format defines the value.
+void ck_unpack_row(const ck_matrix *matrix, size_t row, float *out);
+
+// MARK: - Activations
+
+/// Activations as int8 with one scale per 32 columns.
+///
+/// Tokens are stored in tiles whose widths are the greedy powers of two of the token count (`ck_tile_width`). A tile
+/// that starts at token t lies at `q + t * columns` as [block][token in tile][32], and in each side array at
+/// `t * blocks` as [block][token in tile].
+typedef struct ck_activations {
+    size_t tokens, columns;
+    size_t max_tile;
+    int8_t *q;
+    float *scale;       ///< x is about scale * q
+    float *scaled_sum;  ///< scale * (sum of q)
+    int32_t *start8;    ///< -8 * (sum of q): what an accumulator starts at when the weights have offset 8
+    int32_t *start16;
+    int32_t *start128;
+    int32_t *start32;   ///< [2 halves]: -32 * (sum of q over 16 columns); [block][half][token in tile], at 2 * t * blocks
+} ck_activations;
+
+/// Width of the tile that starts when `remaining` tokens are left.
+static inline size_t ck_tile_width(size_t remaining, size_t max_tile) {
+    size_t width = max_tile;
+    while (width > remaining) width >>= 1;
+    return width;
+}
+
+// MARK: - Attention
+
+/// Shapes and pointers of one attention call. Keys and values: [key_value_head][capacity][head_dimension].
+typedef struct ck_attention {
+    const float *queries; ///< (tokens, head_count * head_dimension), row stride `query_stride`
+    float *out;           ///< the same shape, row stride `out_stride`
+    const void *keys, *values;
+    bool half;            ///< cache elements are F16, else F32
+    size_t query_stride, out_stride;
+    size_t capacity, head_dimension, head_count, key_value_head_count;
+    size_t past, tokens;  ///< query t sees slots 0 ... past + t
+    float scale;
+} ck_attention;
+
+/// Queries of one tile of `attention_tile`, and the scratch floats it needs.
+size_t ck_attention_tile_tokens(const ck_attention *a);
+size_t ck_attention_tile_scratch(const ck_attention *a);
+/// Floats of one partial result of `attention_range`: per head of the group maximum, sum and head_dimension values.
+size_t ck_attention_partial_floats(const ck_attention *a);
+/// Keys of one `attention_range` task. Fixed, so that the result does not depend on the number of threads.
+#define CK_ATTENTION_RANGE 256
+
+// MARK: - The table
+
+typedef struct ck_table_row {
+    const char *name; ///< "portable", "avx2" or "avx512"
+    size_t max_tile;  ///< widest tile of tokens of `product`
+
+    /// out[t, r] (+)= sum over c of activation[t, c] * weight[r, c] for panels and tokens in the given ranges.
+    /// `first_token` is a multiple of `max_tile`, `end_token` too unless it is the token count.
+    void (*product)(const ck_matrix *matrix, size_t first_panel, size_t end_panel, const ck_activations *activations,
+                    size_t first_token, size_t end_token, float *out, size_t out_stride, bool accumulate);
+    /// Same for row-major float weights: element size 4 (F32) or 2 (F16, or BF16 when `bfloat`).
+    void (*float_rows)(const void *weights, int element, size_t columns, size_t first_row, size_t end_row,
+                       const float *x, size_t x_stride, size_t tokens, float *out, size_t out_stride, bool accumulate);
+    /// The int8 form of token `token` of `activations` from one row of floats.
+    void (*quantize_row)(const float *x, const ck_activations *activations, size_t token);
+
+    void (*rms_norm)(const float *x, const float *weight, float epsilon, float *out, size_t n);
+    void (*rms_norm_backward)(const float *x, const float *weight, float epsilon, const float *d_out, float *d_x,
+                              size_t n);
+    void (*swiglu)(const float *gate, const float *up, float *out, size_t n);
+    void (*swiglu_backward)(const float *gate, const float *up, const float *d_out, float *d_gate, float *d_up,
+                            size_t n);
+    void (*softmax)(float *row, size_t n);
+    float (*log_sum_exp)(const float *row, size_t n);
+    void (*softmax_backward)(const float *p, const float *d_p, float *d_s, size_t n, float scale);
+    void (*rope_interleaved)(float *row, size_t heads, size_t head_dimension, size_t rope_dimension, const float *cos,
+                             const float *sin, bool inverse);
+    void (*rope_half)(float *row, size_t heads, size_t head_dimension, size_t rope_dimension, const float *cos,
+                      const float *sin, bool inverse);
+    float (*dot)(const float *a, const float *b, size_t n);
+    void (*axpy)(float factor, const float *x, float *y, size_t n);
+    void (*scale)(float factor, float *x, size_t n);
+    void (*add)(const float *x, float *y, size_t n);
+    float (*max_abs)(const float *x, size_t n);
+    size_t (*argmax)(const float *x, size_t n);
+    void (*half_to_float)(const uint16_t *in, float *out, size_t n);
+    void (*float_to_half)(const float *in, uint16_t *out, size_t n);
+    void (*bfloat_to_float)(const uint16_t *in, float *out, size_t n);
+
+    /// Attention of the queries [first_token, first_token + count) of one key-value head, `count` <= tile tokens.
+    void (*attention_tile)(const ck_attention *a, size_t key_value_head, size_t first_token, size_t count,
+                           float *scratch);
+    /// Unnormalised attention of one query over the slots [first_key, end_key), at most CK_ATTENTION_RANGE of them.
+    void (*attention_range)(const ck_attention *a, size_t key_value_head, size_t token, size_t first_key,
+                            size_t end_key, float *partial);
+    /// Merges the partial results of consecutive ranges into the output row.
+    void (*attention_merge)(const ck_attention *a, size_t key_value_head, size_t token, const float *partials,
+                            size_t count);
+} ck_table_row;
+
+#define CK_ELEMENT_F32 0
+#define CK_ELEMENT_F16 1
+#define CK_ELEMENT_BF16 2
+
+/// The rows that this processor can run, best last. `index` from 0; NULL past the end.
+const ck_table_row *ck_available_row(size_t index);
+/// The row to use: the best available one, or the one that INCIPIT_KERNELS names. An unknown or unsupported name
+/// falls back to the best row; `ck_table_request_refused` then says so.
+const ck_table_row *ck_table(void);
+bool ck_table_request_refused(void);
+
+/// The processors in this thread's affinity mask; 0 when the system does not say.
+int ck_affinity_count(void);
+
+// MARK: - Waiting
+
+/// Tells the processor that this is a spin loop.
+static inline void ck_pause(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+#endif

@@ -1,0 +1,132 @@
+// From the file's blocks to panels and back. Runs once per matrix at load time, so it is written to be read.
+#include "panel.h"
+
+size_t ck_column_multiple(ck_kind kind) { return ck_is_super(kind) ? 256 : 32; }
+
+size_t ck_row_bytes(ck_kind kind, size_t columns) {
+    static const size_t bytes[CK_KIND_COUNT] = {18, 20, 22, 24, 34, 144, 176, 210};
+    return columns / ck_column_multiple(kind) * bytes[kind];
+}
+
+size_t ck_panel_bytes(ck_kind kind, size_t columns) {
+    const size_t blocks = columns / CK_BLOCK_COLUMNS;
+    return ck_scale_bytes(kind, blocks) + blocks * ck_quant_bytes(kind);
+}
+
+/// Writes the 32 unsigned values of one row into a quants block that was zero.
+static void put_quants(ck_kind kind, const uint8_t *q, size_t row, uint8_t *block) {
+    const int bits = ck_bits(kind);
+    for (size_t c = 0; c < CK_BLOCK_COLUMNS; c++) {
+        const size_t group = c / 4, byte = 4 * row + c % 4;
+        if (bits == 8) {
+            block[64 * group + byte] = q[c];
+            continue;
+        }
+        block[64 * (group / 2) + byte] |= (uint8_t)((q[c] & 15) << (group % 2 * 4));
+        if (bits == 5) block[256 + byte] |= (uint8_t)((q[c] >> 4) << group);
+        if (bits == 6) block[256 + 64 * (group / 4) + byte] |= (uint8_t)((q[c] >> 4) << (group % 4 * 2));
+    }
+}
+
+/// Scale and minimum number `j` (0...7) of the 12 bytes that Q4_K and Q5_K share.
+static void six_bit_pair(const uint8_t *s, size_t j, uint8_t *scale, uint8_t *minimum) {
+    if (j < 4) {
+        *scale = s[j] & 63;
+        *minimum = s[j + 4] & 63;
+    } else {
+        *scale = (uint8_t)((s[j + 4] & 15) | (s[j - 4] >> 6) << 4);
+        *minimum = (uint8_t)((s[j + 4] >> 4) | (s[j] >> 6) << 4);
+    }
+}
+
+static void pack_simple(ck_kind kind, const uint8_t *in, size_t block, size_t row, uint8_t *scales, uint8_t *quants) {
+    uint8_t q[CK_BLOCK_COLUMNS];
+    const bool minimum = ck_has_minimum(kind);
+    uint8_t *own = scales + block * (minimum ? 64 : 32);
+    memcpy(own + 2 * row, in, 2);
+    if (minimum) memcpy(own + 32 + 2 * row, in + 2, 2);
+    const uint8_t *data = in + (minimum ? 4 : 2);
+    if (kind == CK_Q8_0) {
+        for (size_t c = 0; c < 32; c++) q[c] = (uint8_t)(data[c] ^ 0x80); // q + 128
+    } else {
+        const bool five = ck_bits(kind) == 5;
+        uint32_t high = 0;
+        if (five) {
+            high = (uint32_t)data[0] | (uint32_t)data[1] << 8 | (uint32_t)data[2] << 16 | (uint32_t)data[3] << 24;
+            data += 4;
+        }
+        for (size_t c = 0; c < 16; c++) {
+            q[c] = (uint8_t)((data[c] & 15) | (high >> c & 1) << 4);
+            q[c + 16] = (uint8_t)(data[c] >> 4 | (high >> (c + 16) & 1) << 4);
+        }
+    }
+    put_quants(kind, q, row, quants + block * ck_quant_bytes(kind));
+}
+
+static void pack_k(ck_kind kind, const uint8_t *in, size_t super, size_t row, uint8_t *scales, uint8_t *quants) {
+    uint8_t *own = scales + super * 320;
+    memcpy(own + 2 * row, in, 2);
+    memcpy(own + 32 + 2 * row, in + 2, 2);
+    const uint8_t *high = in + 16, *low = in + (kind == CK_Q5_K ? 48 : 16);
+    for (size_t j = 0; j < 8; j++) {
+        uint8_t q[CK_BLOCK_COLUMNS];
+        six_bit_pair(in + 4, j, own + 64 + 32 * j + row, own + 64 + 32 * j + 16 + row);
+        for (size_t c = 0; c < 32; c++) {
+            q[c] = (uint8_t)(low[32 * (j / 2) + c] >> (j % 2 * 4)) & 15;
+            if (kind == CK_Q5_K) q[c] |= (uint8_t)((high[c] >> j & 1) << 4);
+        }
+        put_quants(kind, q, row, quants + (8 * super + j) * ck_quant_bytes(kind));
+    }
+}
+
+static void pack_q6_k(const uint8_t *in, size_t super, size_t row, uint8_t *scales, uint8_t *quants) {
+    uint8_t *own = scales + super * 288;
+    memcpy(own + 2 * row, in + 208, 2);
+    for (size_t j = 0; j < 8; j++) {
+        // Block j is quarter j % 4 of half j / 4 of the 256 values.
+        const uint8_t *low = in + 64 * (j / 4) + 32 * (j % 2), *high = in + 128 + 32 * (j / 4);
+        uint8_t q[CK_BLOCK_COLUMNS];
+        for (size_t c = 0; c < 32; c++) {
+            const uint8_t nibble = j % 4 < 2 ? low[c] & 15 : low[c] >> 4;
+            q[c] = (uint8_t)(nibble | (high[c] >> (j % 4 * 2) & 3) << 4);
+        }
+        own[32 + 32 * j + row] = in[192 + 2 * j];
+        own[32 + 32 * j + 16 + row] = in[192 + 2 * j + 1];
+        put_quants(CK_Q6_K, q, row, quants + (8 * super + j) * ck_quant_bytes(CK_Q6_K));
+    }
+}
+
+void ck_pack_panel(ck_kind kind, const uint8_t *rows, size_t row_count, size_t columns, uint8_t *panel) {
+    const size_t blocks = columns / CK_BLOCK_COLUMNS, row_bytes = ck_row_bytes(kind, columns);
+    uint8_t *scales = panel, *quants = panel + ck_scale_bytes(kind, blocks);
+    memset(panel, 0, ck_panel_bytes(kind, columns));
+    for (size_t row = 0; row < row_count && row < CK_PANEL_ROWS; row++) {
+        const uint8_t *in = rows + row * row_bytes;
+        if (ck_is_super(kind)) {
+            const size_t size = ck_row_bytes(kind, 256);
+            for (size_t super = 0; super < blocks / 8; super++) {
+                if (kind == CK_Q6_K) pack_q6_k(in + super * size, super, row, scales, quants);
+                else pack_k(kind, in + super * size, super, row, scales, quants);
+            }
+        } else {
+            const size_t size = ck_row_bytes(kind, 32);
+            for (size_t b = 0; b < blocks; b++) pack_simple(kind, in + b * size, b, row, scales, quants);
+        }
+    }
+}
+
+void ck_unpack_row(const ck_matrix *matrix, size_t row, float *out) {
+    const ck_kind kind = matrix->kind;
+    const size_t blocks = matrix->columns / CK_BLOCK_COLUMNS, r = row % CK_PANEL_ROWS;
+    const uint8_t *panel = matrix->panels + row / CK_PANEL_ROWS * matrix->panel_bytes;
+    const uint8_t *quants = panel + ck_scale_bytes(kind, blocks);
+    const int offset = ck_offset(kind);
+    for (size_t b = 0; b < blocks; b++, quants += ck_quant_bytes(kind)) {
+        ck_block_scales s;
+        ck_read_scales(kind, panel, b, &s);
+        for (size_t c = 0; c < CK_BLOCK_COLUMNS; c++) {
+            const float value = s.scale[c / 16][r] * (float)(ck_read_quant(kind, quants, r, c) - offset);
+            out[b * CK_BLOCK_COLUMNS + c] = ck_has_minimum(kind) ? value + s.minimum[r] : value;
+        }
+    }
+}

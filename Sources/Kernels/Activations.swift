@@ -1,0 +1,136 @@
+import CKernels
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#elseif canImport(Darwin)
+    import Darwin
+#endif
+
+/// The left side of a matrix product: (tokens, columns) floats and their int8 form.
+///
+/// The int8 form has one scale per 32 columns, max|x| / 127, and values rounded to nearest even. A block with a NaN or
+/// an infinity gets a NaN scale, so that broken inputs stay visible in the outputs. When `columns` is not a multiple of
+/// 32 there is no int8 form, and only float matrices accept the activations.
+///
+/// Not thread-safe: one owner, who lends it to one call at a time.
+public final class Activations {
+    let kernels: KernelTable
+    private var memory: UnsafeMutableRawPointer
+    private var capacity: Int  // bytes
+    private(set) var tokens = 0
+    private(set) var columns = 0
+    /// The tokens that the int8 form covers; 0 when there is none.
+    private(set) var quantizedTokens = 0
+    private(set) var quantized = ck_activations()
+
+    public convenience init() { self.init(kernels: .current) }
+
+    init(kernels: KernelTable) {
+        self.kernels = kernels
+        capacity = 4096
+        memory = Self.allocate(capacity)
+    }
+
+    deinit { free(memory) }
+
+    /// The float rows, `columns` apart. Valid until the next `reserve` of a larger size.
+    public var floats: UnsafeMutablePointer<Float> { memory.assumingMemoryBound(to: Float.self) }
+
+    /// Makes room for (tokens, columns). Contents are lost when it has to grow.
+    public func reserve(tokens: Int, columns: Int) {
+        precondition(tokens >= 0 && columns > 0, "activations of \(tokens) × \(columns)")
+        let blocks = columns % Int(CK_BLOCK_COLUMNS) == 0 ? columns / Int(CK_BLOCK_COLUMNS) : 0
+        let floatBytes = Self.rounded(tokens * columns * 4)
+        let int8Bytes = Self.rounded(tokens * blocks * Int(CK_BLOCK_COLUMNS))
+        let sideBytes = Self.rounded(tokens * blocks * 4)
+        let total = floatBytes + int8Bytes + 7 * sideBytes
+        if total > capacity {
+            let larger = Self.allocate(total + total / 4)
+            free(memory)
+            memory = larger
+            capacity = total + total / 4
+        }
+        self.tokens = tokens
+        self.columns = columns
+        quantizedTokens = 0
+        let sides = memory + floatBytes + int8Bytes
+        func side(_ index: Int) -> UnsafeMutableRawPointer { sides + index * sideBytes }
+        quantized = ck_activations(
+            tokens: tokens, columns: columns, max_tile: kernels.row.pointee.max_tile,
+            q: (memory + floatBytes).assumingMemoryBound(to: Int8.self),
+            scale: side(0).assumingMemoryBound(to: Float.self),
+            scaled_sum: side(1).assumingMemoryBound(to: Float.self),
+            start8: side(2).assumingMemoryBound(to: Int32.self),
+            start16: side(3).assumingMemoryBound(to: Int32.self),
+            start128: side(4).assumingMemoryBound(to: Int32.self),
+            start32: side(5).assumingMemoryBound(to: Int32.self))
+    }
+
+    /// Fills the int8 form of the first `tokens` rows from `floats`. Does nothing when `columns` is not a multiple of 32.
+    ///
+    /// `columns` must be what `reserve` was called with, `tokens` at most that.
+    public func quantize(tokens: Int, columns: Int, pool: ThreadPool) {
+        fill(tokens: tokens, columns: columns, pool: pool) { _, _ in }
+    }
+
+    /// floats[t] = x[t] / rms(x[t]) * weight, with rms over `columns` and `epsilon` under the root; then quantizes.
+    ///
+    /// - Parameter stride: distance of the rows of `x` in floats.
+    public func setRMSNorm(
+        of x: UnsafePointer<Float>, stride: Int, weight: UnsafePointer<Float>, epsilon: Float, tokens: Int,
+        columns: Int, pool: ThreadPool
+    ) {
+        reserve(tokens: tokens, columns: columns)
+        let operation = kernels.row.pointee.rms_norm!
+        nonisolated(unsafe) let (x, weight) = (x, weight)  // read only
+        fill(tokens: tokens, columns: columns, pool: pool) { token, row in
+            operation(x + token * stride, weight, epsilon, row, columns)
+        }
+    }
+
+    /// floats[t] = silu(gate[t]) * up[t]; then quantizes. Both inputs have rows `stride` floats apart.
+    public func setSwiGLU(
+        gate: UnsafePointer<Float>, up: UnsafePointer<Float>, stride: Int, tokens: Int, columns: Int, pool: ThreadPool
+    ) {
+        reserve(tokens: tokens, columns: columns)
+        let operation = kernels.row.pointee.swiglu!
+        nonisolated(unsafe) let (gate, up) = (gate, up)  // read only
+        fill(tokens: tokens, columns: columns, pool: pool) { token, row in
+            operation(gate + token * stride, up + token * stride, row, columns)
+        }
+    }
+
+    /// Runs `row` on each token's floats, then makes its int8 form, while the row is in the cache.
+    private func fill(
+        tokens: Int, columns: Int, pool: ThreadPool, _ row: (_ token: Int, _ floats: UnsafeMutablePointer<Float>) -> Void
+    ) {
+        precondition(tokens <= self.tokens && columns == self.columns, "activations were not reserved for this shape")
+        let floats = floats
+        let quantizes = columns % Int(CK_BLOCK_COLUMNS) == 0
+        let operation = kernels.row.pointee.quantize_row!
+        quantized.tokens = tokens
+        withUnsafePointer(to: quantized) { quantized in
+            func work(_ token: Int) {
+                row(token, floats + token * columns)
+                if quantizes { operation(floats + token * columns, quantized, token) }
+            }
+            // A task takes tokens worth some 8000 columns: below that a thread costs more than it brings.
+            let step = max(1, min(16, 8192 / columns))
+            pool.parallelFor((tokens + step - 1) / step) { task in
+                for token in task * step..<min(tokens, (task + 1) * step) { work(token) }
+            }
+        }
+        quantizedTokens = quantizes ? tokens : 0
+    }
+
+    private static func rounded(_ byteCount: Int) -> Int { (byteCount + 63) & ~63 }
+
+    private static func allocate(_ byteCount: Int) -> UnsafeMutableRawPointer {
+        var memory: UnsafeMutableRawPointer?
+        let status = posix_memalign(&memory, 64, byteCount)
+        precondition(status == 0, "no memory for \(byteCount) bytes of activations")
+        return memory!
+    }
+}
