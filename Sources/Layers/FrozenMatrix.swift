@@ -13,7 +13,8 @@ public final class FrozenMatrix: @unchecked Sendable {
     public struct Part: Sendable {
         let type: TensorType
         let rows: Int
-        let bytes: UnsafeRawBufferPointer
+        // Sendable: read-only mapped memory, kept alive by whoever made the matrix.
+        nonisolated(unsafe) let bytes: UnsafeRawBufferPointer
 
         /// - Parameter bytes: `rows` rows of whole blocks; must outlive the matrix.
         public init(type: TensorType, rows: Int, bytes: UnsafeRawBufferPointer) {
