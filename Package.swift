@@ -31,14 +31,10 @@ let package = Package(
         .target(name: "GGUF", dependencies: ["TensorTypes"], path: "Formats/GGUF", swiftSettings: checked),
         .target(
             name: "Safetensors", dependencies: ["TensorTypes"], path: "Formats/Safetensors", swiftSettings: checked),
-/*        .target(
+        .target(
             name: "SoftPrompts", dependencies: ["TensorTypes", "Safetensors"], path: "Formats/SoftPrompts",
             swiftSettings: checked),
-        .target(
-            name: "Conversion", dependencies: ["GGUF", "Safetensors", "SoftPrompts", crypto],
-            path: "Formats/Conversion", swiftSettings: checked),
-
-*/        // MARK: Sources: kernels, layers, models, generation, tuning
+        // MARK: Sources: kernels, layers, models, generation, tuning
         .target(name: "CKernels", path: "Sources/CKernels", cSettings: optimised),
         .systemLibrary(
             name: "COpenBLAS", path: "Sources/COpenBLAS", pkgConfig: "openblas",
@@ -48,5 +44,10 @@ let package = Package(
             swiftSettings: computing),
         .target(
             name: "Layers", dependencies: ["Kernels", "TensorTypes"], path: "Sources/Layers", swiftSettings: computing),
+        .target(name: "Tokenization", path: "Sources/Tokenization", swiftSettings: checked),
+        .target(
+            name: "LanguageModels", dependencies: ["Layers", "Tokenization", "GGUF", "Safetensors", "SoftPrompts"],
+            path: "Sources/LanguageModels", swiftSettings: checked),
+        .executableTarget(name: "lab", dependencies: ["LanguageModels"], path: "lab", swiftSettings: checked),
     ]
 )

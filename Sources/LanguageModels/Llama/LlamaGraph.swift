@@ -141,6 +141,7 @@ final class LlamaGraph: DifferentiableModel {
         let rows = batch.rowCount, width = c.hiddenSize, d = c.headDimension
         let layer = model.layers[index], matrices = weights[index]
         let plan = isLast ? batch.lastPlan : batch.plan
+        let queryWidth = self.queryWidth, keyWidth = self.keyWidth
         let input = saved[index].input.reserve(rows * width)
         input.update(from: x, count: rows * width)
         let normed = scratch.normed.reserve(rows * width)
@@ -179,7 +180,7 @@ final class LlamaGraph: DifferentiableModel {
                     projected + row * projectedWidth, row: row, of: rows, position: batch.positions[row], into: q)
             }
         }
-        let heads = c.keyValueHeadCount, rotary = model.rotary, keyWidth = self.keyWidth
+        let heads = c.keyValueHeadCount, rotary = model.rotary
         forRows(rows) { row in
             let keyRow = projected + row * projectedWidth + firstKeyRow
             rotary.forward(keyRow, heads: heads, headDimension: d, position: batch.positions[row])
@@ -193,7 +194,7 @@ final class LlamaGraph: DifferentiableModel {
             plan, queries: q, keys: k, values: v, prefix: prefix(of: prompt, layer: index, keys: k, values: v, rows: rows),
             weights: saved[index].attention.reserve(heads * plan.weightsPerHead), output: attended, pool: pool)
         let attendedRows = scratch.attendedRows.reserve(plan.queryCount * queryWidth)
-        let group = attention.group, queryWidth = self.queryWidth
+        let group = attention.group
         forRows(plan.queryCount) { row in
             for head in 0..<heads {
                 (attendedRows + row * queryWidth + head * group * d).update(
