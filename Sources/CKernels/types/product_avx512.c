@@ -1,7 +1,207 @@
+// The quantized product with AVX-512 VNNI: tiles of 16 rows times up to 16 tokens, one `vpdpbusd` per 64 weights.
+//
+// A block's weights are unpacked once into 8 registers and meet every token of the tile; activations come as
+// broadcast memory operands. Accumulators start at -offset * sum(activations), which makes offsets free. Per block and
+// token that leaves one conversion, one multiplication and one FMA (two with a minimum). Streaming one token reads
+// weights as fast as memory delivers them.
 #include "../rows.h"
+
 #if CK_X86
-void ck_product_avx512(const ck_matrix *matrix, size_t first_panel, size_t end_panel, const ck_activations *a,
-                   size_t first_token, size_t end_token, float *out, size_t out_stride, bool accumulate) {
-    ck_product_portable(matrix, first_panel, end_panel, a, first_token, end_token, out, out_stride, accumulate);
+#include <immintrin.h>
+
+#include "panel.h"
+
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c"))), \
+                             apply_to = function)
+
+/// f16 x 16 at `p` as floats.
+CK_INLINE __m512 halves(const uint8_t *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p)); }
+CK_INLINE __m512 unsigned_bytes(const uint8_t *p) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p)));
 }
+CK_INLINE __m512 signed_bytes(const uint8_t *p) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)));
+}
+
+/// The 8 groups of a quants block, one unsigned byte a weight.
+CK_INLINE void unpack_quants(const ck_kind kind, const uint8_t *block, __m512i w[8]) {
+    const int bits = ck_bits(kind);
+    if (bits == 8) {
+#pragma clang loop unroll(full)
+        for (int g = 0; g < 8; g++) w[g] = _mm512_load_si512(block + 64 * g);
+        return;
+    }
+    const __m512i nibble = _mm512_set1_epi8(15);
+#pragma clang loop unroll(full)
+    for (int i = 0; i < 4; i++) {
+        const __m512i v = _mm512_load_si512(block + 64 * i);
+        w[2 * i] = _mm512_and_si512(v, nibble);
+        w[2 * i + 1] = _mm512_and_si512(_mm512_srli_epi16(v, 4), nibble);
+    }
+    // Truth table 0xF8 is a | (b & c). The shifts move 16-bit lanes; what crosses a byte border is masked away.
+    if (bits == 5) {
+        const __m512i plane = _mm512_load_si512(block + 256), fifth = _mm512_set1_epi8(16);
+#pragma clang loop unroll(full)
+        for (int g = 0; g < 8; g++) {
+            const __m512i moved = g <= 4 ? _mm512_slli_epi16(plane, g <= 4 ? 4 - g : 0)
+                                         : _mm512_srli_epi16(plane, g > 4 ? g - 4 : 0);
+            w[g] = _mm512_ternarylogic_epi32(w[g], moved, fifth, 0xF8);
+        }
+    }
+    if (bits == 6) {
+        const __m512i upper = _mm512_set1_epi8(48);
+#pragma clang loop unroll(full)
+        for (int g = 0; g < 8; g++) {
+            const __m512i plane = _mm512_load_si512(block + 256 + 64 * (g / 4));
+            const int j = g % 4;
+            const __m512i moved = j <= 2 ? _mm512_slli_epi16(plane, j <= 2 ? 4 - 2 * j : 0) : _mm512_srli_epi16(plane, 2);
+            w[g] = _mm512_ternarylogic_epi32(w[g], moved, upper, 0xF8);
+        }
+    }
+}
+
+CK_INLINE __m512i broadcast(const int8_t *p) {
+    int32_t four;
+    memcpy(&four, p, 4);
+    return _mm512_set1_epi32(four);
+}
+
+/// One panel times one tile of `T` tokens. `kind` and `T` are constants wherever this is inlined.
+CK_INLINE void panel_times_tile(const ck_kind kind, const int T, const uint8_t *restrict panel, size_t blocks,
+                                const ck_activations *a, size_t token, float *restrict out, size_t out_stride,
+                                __mmask16 rows, bool accumulate) {
+    __m512 sums[T];
+#pragma clang loop unroll(full)
+    for (int t = 0; t < T; t++) sums[t] = _mm512_setzero_ps();
+    const uint8_t *scales = panel, *quants = panel + ck_scale_bytes(kind, blocks);
+    const int8_t *q = a->q + token * a->columns;
+    const float *activation_scale = a->scale + token * blocks, *scaled_sum = a->scaled_sum + token * blocks;
+    const int32_t *start = kind == CK_Q4_0 ? a->start8 : kind == CK_Q5_0 ? a->start16 : a->start128;
+    start += token * blocks;
+    if (kind == CK_Q6_K) start = a->start32 + 2 * token * blocks;
+
+    __m512 super_scale = _mm512_setzero_ps(), super_minimum = super_scale;
+    for (size_t b = 0; b < blocks; b++) {
+        __m512 scale, other_scale = super_scale, minimum = super_scale;
+        if (ck_is_super(kind)) {
+            if (b % 8 == 0) {
+                super_scale = halves(scales);
+                scales += 32;
+                if (kind != CK_Q6_K) {
+                    super_minimum = _mm512_sub_ps(_mm512_setzero_ps(), halves(scales));
+                    scales += 32;
+                }
+            }
+            if (kind == CK_Q6_K) {
+                scale = _mm512_mul_ps(super_scale, signed_bytes(scales));
+                other_scale = _mm512_mul_ps(super_scale, signed_bytes(scales + 16));
+            } else {
+                scale = _mm512_mul_ps(super_scale, unsigned_bytes(scales));
+                minimum = _mm512_mul_ps(super_minimum, unsigned_bytes(scales + 16));
+            }
+            scales += 32;
+        } else {
+            scale = halves(scales);
+            scales += 32;
+            if (ck_has_minimum(kind)) {
+                minimum = halves(scales);
+                scales += 32;
+            }
+        }
+        __m512i w[8];
+        unpack_quants(kind, quants, w);
+        if (T <= 2) _mm_prefetch((const char *)quants + 2048, _MM_HINT_T0);
+        quants += ck_quant_bytes(kind);
+        // Four tokens at a time: enough independent chains, and few enough registers. The empty statements keep the
+        // compiler from mixing the groups, which would spill.
+        const int STEP = T < 4 ? T : 4;
+#pragma clang loop unroll(full)
+        for (int t0 = 0; t0 < T; t0 += STEP) {
+            __asm__ volatile("" : "+r"(q), "+r"(activation_scale));
+            __m512i dot[STEP], high[STEP];
+#pragma clang loop unroll(full)
+            for (int t = 0; t < STEP; t++) {
+                dot[t] = ck_offset(kind) != 0 ? _mm512_set1_epi32(start[t0 + t]) : _mm512_setzero_si512();
+                if (kind == CK_Q6_K) high[t] = _mm512_set1_epi32(start[T + t0 + t]);
+            }
+#pragma clang loop unroll(full)
+            for (int g = 0; g < 8; g++)
+#pragma clang loop unroll(full)
+                for (int t = 0; t < STEP; t++) {
+                    const __m512i x = broadcast(q + 32 * (t0 + t) + 4 * g);
+                    if (kind == CK_Q6_K && g >= 4) high[t] = _mm512_dpbusd_epi32(high[t], w[g], x);
+                    else dot[t] = _mm512_dpbusd_epi32(dot[t], w[g], x);
+                }
+#pragma clang loop unroll(full)
+            for (int t = t0; t < t0 + STEP; t++) {
+                const __m512 s = _mm512_set1_ps(activation_scale[t]);
+                sums[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dot[t - t0]), _mm512_mul_ps(scale, s), sums[t]);
+                if (kind == CK_Q6_K)
+                    sums[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(high[t - t0]), _mm512_mul_ps(other_scale, s), sums[t]);
+                if (ck_has_minimum(kind)) sums[t] = _mm512_fmadd_ps(minimum, _mm512_set1_ps(scaled_sum[t]), sums[t]);
+                __asm__ volatile("" : "+v"(sums[t]));
+            }
+        }
+        q += 32 * T;
+        activation_scale += T;
+        scaled_sum += T;
+        start += kind == CK_Q6_K ? 2 * T : T;
+    }
+    out += token * out_stride;
+#pragma clang loop unroll(full)
+    for (int t = 0; t < T; t++, out += out_stride) {
+        if (accumulate) sums[t] = _mm512_add_ps(sums[t], _mm512_maskz_loadu_ps(rows, out));
+        _mm512_mask_storeu_ps(out, rows, sums[t]);
+    }
+}
+
+CK_INLINE void product_of(const ck_kind kind, const ck_matrix *matrix, size_t first_panel, size_t end_panel,
+                          const ck_activations *a, size_t first_token, size_t end_token, float *out, size_t out_stride,
+                          bool accumulate) {
+    const size_t blocks = matrix->columns / CK_BLOCK_COLUMNS;
+    for (size_t p = first_panel; p < end_panel; p++) {
+        const uint8_t *panel = matrix->panels + p * matrix->panel_bytes;
+        const size_t left = matrix->rows - p * CK_PANEL_ROWS;
+        const __mmask16 rows = left >= CK_PANEL_ROWS ? 0xffff : (__mmask16)((1u << left) - 1);
+        float *to = out + p * CK_PANEL_ROWS;
+        size_t t = first_token;
+#define TILE(width)                                                                                                   \
+    for (; end_token - t >= width; t += width)                                                                        \
+        panel_times_tile(kind, width, panel, blocks, a, t, to, out_stride, rows, accumulate)
+        TILE(16);
+        TILE(8);
+        TILE(4);
+        TILE(2);
+        TILE(1);
+#undef TILE
+    }
+}
+
+#define PRODUCT(kind)                                                                                                 \
+    static void product_##kind(const ck_matrix *matrix, size_t first_panel, size_t end_panel,                         \
+                               const ck_activations *a, size_t first_token, size_t end_token, float *out,             \
+                               size_t out_stride, bool accumulate) {                                                  \
+        product_of(CK_##kind, matrix, first_panel, end_panel, a, first_token, end_token, out, out_stride, accumulate); \
+    }
+PRODUCT(Q4_0)
+PRODUCT(Q4_1)
+PRODUCT(Q5_0)
+PRODUCT(Q5_1)
+PRODUCT(Q8_0)
+PRODUCT(Q4_K)
+PRODUCT(Q5_K)
+PRODUCT(Q6_K)
+#undef PRODUCT
+
+void ck_product_avx512(const ck_matrix *matrix, size_t first_panel, size_t end_panel, const ck_activations *a,
+                       size_t first_token, size_t end_token, float *out, size_t out_stride, bool accumulate) {
+    static void (*const products[CK_KIND_COUNT])(const ck_matrix *, size_t, size_t, const ck_activations *, size_t,
+                                                 size_t, float *, size_t, bool) = {
+        [CK_Q4_0] = product_Q4_0, [CK_Q4_1] = product_Q4_1, [CK_Q5_0] = product_Q5_0, [CK_Q5_1] = product_Q5_1,
+        [CK_Q8_0] = product_Q8_0, [CK_Q4_K] = product_Q4_K, [CK_Q5_K] = product_Q5_K, [CK_Q6_K] = product_Q6_K,
+    };
+    products[matrix->kind](matrix, first_panel, end_panel, a, first_token, end_token, out, out_stride, accumulate);
+}
+
+#pragma clang attribute pop
 #endif
