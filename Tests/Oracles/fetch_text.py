@@ -58,7 +58,7 @@ def main():
     if book is None:
         sys.exit(f"Persuasion is not among the books: {[lines[:1] for lines in books]}")
     with open(sys.argv[1], "w", encoding="utf-8") as file:
-        file.write("\n".join(book) + "\n")
+        file.write("\n".join(book))
 
 
 if __name__ == "__main__":
