@@ -1,11 +1,20 @@
-import COpenBLAS
+import CKernels
 
-/// F32 matrix products by OpenBLAS, whose own threads stay switched off: the work is split here.
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#elseif canImport(Darwin)
+    import Darwin
+#endif
+
+/// F32 matrix products, for training and for weights stored as floats.
 ///
-/// All matrices are row-major and contiguous unless a leading dimension is given. The split is a fixed grid over the
-/// result, so every result is the same bit for bit whatever the number of threads.
+/// Our own kernel instead of a BLAS: Debian's OpenBLAS 0.3.21 knows the processors of its day only and falls back to SSE3
+/// on newer ones (a fifth of the speed), and its results depend on how a product is cut. Here the grid and the order of
+/// every sum depend on the sizes alone, so results are the same bits for any thread count.
 public enum FloatProduct {
-    /// c (+)= a · bᵀ with a: (m, k), b: (n, k), c: (m, n). The forward product of a layer.
+    /// c (m, n) (+)= a (m, k) · b (n, k)ᵀ.
     public static func multiplyTransposed(
         _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, into c: UnsafeMutablePointer<Float>, m: Int, n: Int,
         k: Int, accumulate: Bool = false, pool: ThreadPool
@@ -18,7 +27,7 @@ public enum FloatProduct {
         }
     }
 
-    /// c (+)= a · b with a: (m, k), b: (k, n), c: (m, n). The product of a backward pass: gradient times weights.
+    /// c (m, n) (+)= a (m, k) · b (k, n).
     public static func multiply(
         _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, into c: UnsafeMutablePointer<Float>, m: Int, n: Int,
         k: Int, accumulate: Bool = false, pool: ThreadPool
@@ -31,28 +40,27 @@ public enum FloatProduct {
         }
     }
 
-    /// c = alpha · op(a) · op(b) + beta · c on the calling thread; op(a): (m, k), op(b): (k, n), row-major.
-    ///
-    /// With beta 0 the old content of `c` is not read. Any of m, n, k may be 0.
+    /// c = alpha · op(a) · op(b) + beta · c on the calling thread, row-major with the given row strides; op(a) is (m, k),
+    /// op(b) is (k, n). With beta 0, c is not read.
     public static func sgemm(
         _ transposesA: Bool, _ transposesB: Bool, _ m: Int, _ n: Int, _ k: Int, _ alpha: Float,
         _ a: UnsafePointer<Float>, _ lda: Int, _ b: UnsafePointer<Float>, _ ldb: Int, _ beta: Float,
         _ c: UnsafeMutablePointer<Float>, _ ldc: Int
     ) {
-        guard m > 0, n > 0 else { return }
-        _ = singleThreaded
-        cblas_sgemm(
-            CblasRowMajor, transposesA ? CblasTrans : CblasNoTrans, transposesB ? CblasTrans : CblasNoTrans,
-            blasint(m), blasint(n), blasint(k), alpha, a, blasint(lda), b, blasint(ldb), beta, c, blasint(ldc))
+        sgemm(KernelTable.current, transposesA, transposesB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
     }
 
-    /// The processor that OpenBLAS took this one for, for reports.
-    public static var coreName: String { String(cString: openblas_get_corename()) }
+    static func sgemm(
+        _ kernels: KernelTable, _ transposesA: Bool, _ transposesB: Bool, _ m: Int, _ n: Int, _ k: Int, _ alpha: Float,
+        _ a: UnsafePointer<Float>, _ lda: Int, _ b: UnsafePointer<Float>, _ ldb: Int, _ beta: Float,
+        _ c: UnsafeMutablePointer<Float>, _ ldc: Int
+    ) {
+        guard m > 0, n > 0 else { return }
+        kernels.row.pointee.sgemm(
+            transposesA, transposesB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, ThreadScratch.floats)
+    }
 
-    /// Switches OpenBLAS's threads off, once.
-    private static let singleThreaded: Void = openblas_set_num_threads(1)
-
-    /// Runs `body(row, rows, column, columns)` for each tile of a grid that depends on m and n only.
+    /// Cuts the output into tiles of about 320 × 384.
     private static func overTiles(_ m: Int, _ n: Int, _ pool: ThreadPool, _ body: (Int, Int, Int, Int) -> Void) {
         guard m > 0, n > 0 else { return }
         let tileRows = tileSize(m, 320), tileColumns = tileSize(n, 384)
@@ -63,9 +71,27 @@ public enum FloatProduct {
         }
     }
 
-    /// Tiles of nearly equal size, at most `largest`, in multiples of 16.
     private static func tileSize(_ extent: Int, _ largest: Int) -> Int {
         let count = (extent + largest - 1) / largest
         return ((extent + count - 1) / count + 15) / 16 * 16
+    }
+}
+
+/// Packing memory that each thread keeps for its products, freed when the thread ends.
+private enum ThreadScratch {
+    private static let key: pthread_key_t = {
+        var key = pthread_key_t()
+        let status = pthread_key_create(&key) { free($0) }
+        precondition(status == 0, "the system has no thread-local storage left")
+        return key
+    }()
+
+    static var floats: UnsafeMutablePointer<Float> {
+        if let memory = pthread_getspecific(key) { return memory.assumingMemoryBound(to: Float.self) }
+        var memory: UnsafeMutableRawPointer?
+        let status = posix_memalign(&memory, 64, ck_sgemm_scratch() * MemoryLayout<Float>.stride)
+        guard status == 0, let memory else { fatalError("out of memory for a matrix product") }
+        pthread_setspecific(key, memory)
+        return memory.assumingMemoryBound(to: Float.self)
     }
 }

@@ -138,6 +138,11 @@ typedef struct ck_table_row {
     void (*float_to_half)(const float *in, uint16_t *out, size_t n);
     void (*bfloat_to_float)(const uint16_t *in, float *out, size_t n);
 
+    /// C = alpha·op(A)·op(B) + beta·C, row-major, op(A) m × k, op(B) k × n. With beta 0, C is not read.
+    /// `scratch` holds ck_sgemm_scratch() floats, 64-byte aligned.
+    void (*sgemm)(bool transposes_a, bool transposes_b, size_t m, size_t n, size_t k, float alpha, const float *a,
+                  size_t lda, const float *b, size_t ldb, float beta, float *c, size_t ldc, float *scratch);
+
     /// Attention of the queries [first_token, first_token + count) of one key-value head, `count` <= tile tokens.
     void (*attention_tile)(const ck_attention *a, size_t key_value_head, size_t first_token, size_t count,
                            float *scratch);
@@ -152,6 +157,15 @@ typedef struct ck_table_row {
 #define CK_ELEMENT_F32 0
 #define CK_ELEMENT_F16 1
 #define CK_ELEMENT_BF16 2
+
+/// Slices of a float product: columns and depth of B, rows of A that are packed at a time.
+#define CK_SGEMM_N 512
+#define CK_SGEMM_K 256
+#define CK_SGEMM_M 96
+/// Floats of scratch that `sgemm` needs; the slack takes what the packing writes past its end.
+static inline size_t ck_sgemm_scratch(void) {
+    return (CK_SGEMM_K + 1) * (CK_SGEMM_N + CK_SGEMM_M) + 256;
+}
 
 /// The rows that this processor can run, best last. `index` from 0; NULL past the end.
 const ck_table_row *ck_available_row(size_t index);
