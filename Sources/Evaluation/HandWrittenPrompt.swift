@@ -7,7 +7,7 @@ public enum HandWrittenPrompt: Sendable {
     /// An instruction.
     case zeroShot(instruction: String)
     /// An instruction and solved examples.
-    case fewShot(instruction: String, examples: [DataRow])
+    case fewShot(instruction: String, examples: [Example])
 
     /// The word for it in tables and on the command line.
     public var name: String {
@@ -19,12 +19,12 @@ public enum HandWrittenPrompt: Sendable {
     }
 
     /// The text before the row's own, ending in a blank line.
-    public func text(template: PromptTemplate) -> String {
+    public func text(template: ExampleTemplate) -> String {
         switch self {
         case .none: return ""
         case .zeroShot(let instruction): return instruction.isEmpty ? "" : instruction + "\n\n"
         case .fewShot(let instruction, let examples):
-            let solved = examples.map { template.render($0) + " " + $0.target + "\n\n" }.joined()
+            let solved = examples.map { template.prompt(for: $0) + template.target(for: $0) + "\n\n" }.joined()
             return (instruction.isEmpty ? "" : instruction + "\n\n") + solved
         }
     }
@@ -35,7 +35,7 @@ public enum HandWrittenPrompt: Sendable {
     }
 
     /// The first `perLabel` rows of each label, in the labels' order: the usual strong hand-written prompt.
-    public static func examples(from rows: [DataRow], labels: [String], perLabel: Int) -> [DataRow] {
+    public static func examples(from rows: [Example], labels: [String], perLabel: Int) -> [Example] {
         if labels.isEmpty { return Array(rows.prefix(perLabel)) }
         return labels.flatMap { label in rows.filter { $0.target == label }.prefix(perLabel) }
     }

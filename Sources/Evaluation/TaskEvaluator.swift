@@ -44,7 +44,7 @@ public struct TaskReport: Sendable, Codable {
 public final class TaskEvaluator {
     private let session: Session
     private let tokenizer: any Tokenizer
-    private let template: PromptTemplate
+    private let template: ExampleTemplate
     private let labels: [String]
     private let labelTokens: [[Int]]
     /// Ids now in the session's cache behind the attached prompt.
@@ -55,7 +55,7 @@ public final class TaskEvaluator {
     /// - Parameters:
     ///   - labels: the answers to choose from; needed for `Scoring.labels`.
     ///   - session: carries the attached prompt, if any.
-    public init(session: Session, tokenizer: any Tokenizer, template: PromptTemplate, labels: [String]) {
+    public init(session: Session, tokenizer: any Tokenizer, template: ExampleTemplate, labels: [String]) {
         self.session = session
         self.tokenizer = tokenizer
         self.template = template
@@ -70,14 +70,14 @@ public final class TaskEvaluator {
     ///   - progress: called with the number of rows done.
     ///   - shouldStop: asked between rows; stopping throws `CancellationError`.
     public func evaluate(
-        _ rows: [DataRow], prompt: HandWrittenPrompt, name: String, scoring: Scoring, measuresTime: Bool = true,
+        _ rows: [Example], prompt: HandWrittenPrompt, name: String, scoring: Scoring, measuresTime: Bool = true,
         shouldStop: () -> Bool = { false }, progress: (Int) -> Void = { _ in }
     ) throws -> TaskReport {
         let clock = ContinuousClock()
         let started = clock.now
         let prefix = prompt.text(template: template)
         let requests = rows.map { row in
-            tokenizer.encode(prefix + template.render(row), parseSpecial: false, addSpecial: true)
+            tokenizer.encode(prefix + template.prompt(for: row), parseSpecial: false, addSpecial: true)
         }
         var answers: [String] = []
         var loss = 0.0
@@ -96,14 +96,14 @@ public final class TaskEvaluator {
         }
         let times = measuresTime ? try requests.prefix(Self.timedRequests).map(timeToFirstToken) : []
         let correct = zip(answers, rows).count { $0 == $1.target }
-        let interval = WilsonInterval(successes: correct, trials: rows.count)
+        let interval = Proportion(successes: correct, trials: rows.count).wilsonInterval()
         let computed = Double(requests.reduce(0) { $0 + $1.count }) / Double(max(rows.count, 1))
         return TaskReport(
             prompt: name, scoring: scoring, rows: rows.count, correct: correct,
-            accuracy: Double(correct) / Double(max(rows.count, 1)), accuracyLow: interval.low,
-            accuracyHigh: interval.high, loss: scoring == .labels ? loss / Double(max(rows.count, 1)) : nil,
+            accuracy: Double(correct) / Double(max(rows.count, 1)), accuracyLow: interval.lowerBound,
+            accuracyHigh: interval.upperBound, loss: scoring == .labels ? loss / Double(max(rows.count, 1)) : nil,
             contextTokens: computed + Double(session.attachedCount), computedTokens: computed,
-            timeToFirstToken: Percentile.median(times), seconds: (clock.now - started).seconds, answers: answers)
+            timeToFirstToken: Percentile.median(times) ?? 0, seconds: (clock.now - started).seconds, answers: answers)
     }
 
     /// Log-probability of each label after the request.

@@ -53,7 +53,7 @@ public struct BatchLoss: Sendable {
 
 /// A frozen model that can say how the loss changes with the prompt.
 public protocol DifferentiableModel: AnyObject {
-    var shape: ModelShape { get }
+    var shape: DecoderShape { get }
     /// Bytes of float weights held.
     var residentByteCount: Int { get }
 

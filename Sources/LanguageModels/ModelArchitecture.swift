@@ -32,7 +32,7 @@ public enum ModelInput: Sendable {
 
 /// A loaded decoder with frozen, quantized weights: the forward pass on integer products.
 public protocol LanguageModel: AnyObject, Sendable {
-    var shape: ModelShape { get }
+    var shape: DecoderShape { get }
     var pool: ThreadPool { get }
     /// Bytes of weights held in memory besides the mapped file.
     var residentByteCount: Int { get }

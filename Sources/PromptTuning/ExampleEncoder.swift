@@ -3,26 +3,26 @@ import Tokenization
 
 /// Turns rows into token sequences with the place where the loss begins.
 ///
-/// The context is the template around the input; the target follows behind one blank. Both are encoded apart, so that
+/// The context is the template around the input; the target follows behind a blank. Both are encoded apart, so that
 /// the same tokens are learned that scoring asks for.
 public struct ExampleEncoder: Sendable {
     private let tokenizer: any Tokenizer
-    private let template: PromptTemplate
+    private let template: ExampleTemplate
     private let learnsEnd: Bool
 
     /// - Parameter learnsEnd: append the end-of-text token to the target.
-    public init(tokenizer: any Tokenizer, template: PromptTemplate, learnsEnd: Bool) {
+    public init(tokenizer: any Tokenizer, template: ExampleTemplate, learnsEnd: Bool) {
         self.tokenizer = tokenizer
         self.template = template
         self.learnsEnd = learnsEnd
     }
 
     /// - Throws: `TuningError.invalidData` naming the row when its context or target has no tokens.
-    public func encode(_ row: DataRow) throws -> TrainingBatch.Example {
-        let context = tokenizer.encode(template.render(row), parseSpecial: false, addSpecial: true)
-        var target = tokenizer.encode(" " + row.target, parseSpecial: false, addSpecial: false)
+    public func encode(_ example: Example) throws -> TrainingBatch.Example {
+        let context = tokenizer.encode(template.prompt(for: example), parseSpecial: false, addSpecial: true)
+        var target = tokenizer.encode(template.target(for: example), parseSpecial: false, addSpecial: false)
         guard !context.isEmpty, !target.isEmpty else {
-            throw TuningError(.invalidData, "\(row.origin): the row has no text to learn from")
+            throw TuningError(code: .invalidData, message: "the example “\(example.input.prefix(60))” has no text to learn from")
         }
         if learnsEnd, let end = tokenizer.special.endOfSequence { target.append(end) }
         return TrainingBatch.Example(tokens: context + target, targetStart: context.count)

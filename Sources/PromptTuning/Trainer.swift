@@ -1,4 +1,4 @@
-import ByteIO
+import Foundation
 import LanguageModels
 import SoftPrompts
 import Tokenization
@@ -45,7 +45,7 @@ public final class Trainer {
     private let model: any LanguageModel
     private let graph: any DifferentiableModel
     private let examples: [TrainingBatch.Example]
-    private let order: ExampleOrder
+    private var order: ExampleOrder
     private let schedule: LearningRateSchedule
     private let checkpointPath: String?
     private let identity: [String: String]
@@ -63,7 +63,7 @@ public final class Trainer {
     ///   - resumes: continue from the checkpoint if there is one.
     /// - Throws: `TuningError` for settings, data or a checkpoint that cannot be used.
     public init(
-        model: any LanguageModel, tokenizer: any Tokenizer, rows: [DataRow], configuration: TuningConfiguration,
+        model: any LanguageModel, tokenizer: any Tokenizer, examples rows: [Example], configuration: TuningConfiguration,
         initial: [Float], weightsMemory: WeightsMemory = .auto, identity: [String: String] = [:],
         checkpointPath: String? = nil, resumes: Bool = false
     ) throws {
@@ -73,41 +73,38 @@ public final class Trainer {
         method = try MethodCatalog.method(named: configuration.method)
         let expected = method.parameterCount(tokens: configuration.tokens, shape: model.shape)
         guard initial.count == expected else {
-            throw TuningError(
-                .invalidConfiguration, "\(initial.count) initial parameters do not make \(configuration.tokens) virtual "
+            throw TuningError(code: .invalidSetting, message: "\(initial.count) initial parameters do not make \(configuration.tokens) virtual "
                     + "tokens of \(expected / configuration.tokens)")
         }
-        guard !rows.isEmpty else { throw TuningError(.invalidData, "the data set has no rows in its train split") }
+        guard !rows.isEmpty else { throw TuningError(code: .invalidData, message: "the data set has no rows in its train split") }
         let encoder = ExampleEncoder(
-            tokenizer: tokenizer, template: PromptTemplate(configuration.template), learnsEnd: configuration.learnsEnd)
+            tokenizer: tokenizer, template: try ExampleTemplate(prompt: configuration.template), learnsEnd: configuration.learnsEnd)
         let room = model.shape.contextLength - configuration.tokens
         examples = try rows.map { row in
             let example = try encoder.encode(row)
             guard example.tokens.count <= room else {
-                throw TuningError(
-                    .invalidData, "\(row.origin): the row has \(example.tokens.count) tokens; behind \(configuration.tokens) "
+                throw TuningError(code: .invalidData, message: "the example “\(row.input.prefix(60))” has \(example.tokens.count) tokens; behind \(configuration.tokens) "
                         + "virtual ones the model has room for \(max(0, room))")
             }
             return example
         }
-        order = ExampleOrder(count: examples.count, seed: configuration.seed)
-        schedule = LearningRateSchedule.warmupCosine(
-            peak: configuration.learningRate, warmupSteps: configuration.warmupSteps, totalSteps: configuration.steps,
-            finalFraction: configuration.finalFraction)
+        order = ExampleOrder(seed: configuration.seed, exampleCount: examples.count)
+        schedule = try LearningRateSchedule(
+            peak: configuration.learningRate, warmUpSteps: min(configuration.warmupSteps, configuration.steps),
+            totalSteps: configuration.steps, floorFraction: configuration.finalFraction)
         graph = try model.differentiable(weightsMemory: weightsMemory)
         self.checkpointPath = checkpointPath
         var identity = identity
         identity["configuration"] = try configuration.canonicalText()
         self.identity = identity
-        if resumes, let checkpointPath, CheckpointFolder.exists(checkpointPath) {
+        if resumes, let checkpointPath, FileManager.default.fileExists(atPath: checkpointPath) {
             state = try TrainingState.read(from: checkpointPath, identity: identity)
         } else {
             state = TrainingState(parameters: initial)
         }
-        optimizer = OptimizerCatalog.make(
-            configuration.optimizer, count: initial.count, weightDecay: Float(configuration.weightDecay))
-        optimizer.restore(
-            step: state.step, firstMoments: state.firstMoments, secondMoments: state.secondMoments)
+        optimizer = try OptimizerCatalog.make(
+            configuration.optimizer, parameterCount: initial.count, weightDecay: configuration.weightDecay)
+        if state.step > 0 { try optimizer.restore(state.optimizer) }
     }
 
     /// Steps taken before this session of the run.
@@ -167,7 +164,7 @@ public final class Trainer {
         func checkpoint() throws {
             guard let checkpointPath else { return }
             state.seconds = earlierSeconds + (clock.now - started).seconds
-            (state.firstMoments, state.secondMoments) = optimizer.moments
+            state.optimizer = optimizer.state
             try state.write(to: checkpointPath, identity: identity)
             lastCheckpoint = clock.now
         }
@@ -211,7 +208,7 @@ public final class Trainer {
     private func step(_ gradient: inout [Float]) throws -> Double {
         let size = configuration.batchSize
         let batch = TrainingBatch(
-            (0..<size).map { examples[order.index(at: state.step * size + $0)] })
+            order.batch(step: state.step, batchSize: size).map { examples[$0] })
         let tokens = configuration.tokens
         let loss = try state.parameters.withUnsafeBufferPointer { parameters in
             try gradient.withUnsafeMutableBufferPointer { buffer in
@@ -225,13 +222,16 @@ public final class Trainer {
             }
         }
         guard loss.isFinite else {
-            throw TuningError(
-                .diverged, "the loss is no longer a number at step \(state.step + 1); use a lower --learning-rate than "
+            throw TuningError(code: .diverged, message: "the loss is no longer a number at step \(state.step + 1); use a lower --learning-rate than "
                     + "\(configuration.learningRate), or another --init")
         }
-        if configuration.clipNorm > 0 { GradientClipping.clip(&gradient, norm: configuration.clipNorm) }
+        if configuration.clipNorm > 0 {
+            gradient.withUnsafeMutableBufferPointer {
+                _ = GradientClipping.clip($0, toNorm: configuration.clipNorm)
+            }
+        }
         optimizer.step(
-            &state.parameters, gradient: gradient, learningRate: Float(schedule.rate(at: state.step)))
+            parameters: &state.parameters, gradients: gradient, learningRate: schedule.rate(at: state.step))
         state.losses.append(Float(loss))
         state.step += 1
         return loss

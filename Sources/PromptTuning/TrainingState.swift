@@ -39,8 +39,7 @@ struct TrainingState {
     var best: [Float]
     var bestEvaluation: DevEvaluation?
     var evaluationsSinceBest = 0
-    var firstMoments: [Float]
-    var secondMoments: [Float]
+    var optimizer: OptimizerState
     /// Training loss of every step so far.
     var losses: [Float] = []
     var evaluations: [DevEvaluation] = []
@@ -50,8 +49,7 @@ struct TrainingState {
     init(parameters: [Float]) {
         self.parameters = parameters
         best = parameters
-        firstMoments = [Float](repeating: 0, count: parameters.count)
-        secondMoments = firstMoments
+        optimizer = OptimizerState(optimizer: "", step: 0, moments: [])
     }
 
     // MARK: - Storing
@@ -63,25 +61,30 @@ struct TrainingState {
         var metadata = identity
         metadata["schema"] = Self.schema
         metadata["step"] = String(step)
+        metadata["optimizer"] = optimizer.optimizer
+        metadata["optimizer_step"] = String(optimizer.step)
         metadata["evaluations_since_best"] = String(evaluationsSinceBest)
         metadata["seconds"] = String(seconds.bitPattern)
         // Doubles travel as bit patterns: exact, and independent of any decimal printing.
         metadata["evaluations"] = evaluations.map(Self.text).joined(separator: " ")
         if let bestEvaluation { metadata["best"] = Self.text(bestEvaluation) }
-        try SafetensorsWriter.write(
-            to: path,
-            tensors: [
-                .init(name: "best", floats: best), .init(name: "first_moments", floats: firstMoments),
-                .init(name: "losses", floats: losses), .init(name: "parameters", floats: parameters),
-                .init(name: "second_moments", floats: secondMoments),
-            ], metadata: metadata)
+        var writer = SafetensorsWriter(metadata: metadata.sorted { $0.key < $1.key }.map { (key: $0.key, value: $0.value) })
+        func add(_ name: String, _ values: [Float]) throws {
+            try writer.add(name: name, shape: [values.count], floats: values)
+        }
+        try add("best", best)
+        try add("losses", losses)
+        try add("parameters", parameters)
+        for (index, moment) in optimizer.moments.enumerated() { try add("moment.\(index)", moment) }
+        try writer.write(to: path)
     }
 
     /// - Throws: `TuningError.invalidCheckpoint` when the file is damaged or another run's, naming what differs.
     static func read(from path: String, identity: [String: String]) throws -> TrainingState {
-        func fail(_ message: String) -> TuningError { TuningError(.invalidCheckpoint, "\(path): \(message)") }
+        func fail(_ message: String) -> TuningError { TuningError(code: .invalidCheckpoint, message: "\(path): \(message)") }
         let file = try SafetensorsFile(path: path)
-        let metadata = file.metadata
+        let metadata = Dictionary(
+            (file.metadata ?? []).map { ($0.key, $0.value) }, uniquingKeysWith: { first, _ in first })
         guard metadata["schema"] == schema else {
             throw fail("this is no checkpoint of this version of Incipit; start again with --restart")
         }
@@ -91,23 +94,19 @@ struct TrainingState {
                     + "to resume it, or discard it with --restart")
         }
         func floats(_ name: String) throws -> [Float] {
-            guard let tensor = file.tensor(named: name), tensor.dtype == .f32 else { throw fail("tensor \(name) is missing") }
-            return file.bytes(of: tensor).withMemoryRebound(to: UInt8.self) { bytes in
-                [Float](unsafeUninitializedCapacity: bytes.count / 4) { buffer, count in
-                    UnsafeMutableRawBufferPointer(buffer).copyMemory(from: UnsafeRawBufferPointer(bytes))
-                    count = bytes.count / 4
-                }
-            }
+            guard let tensor = file.tensor(named: name) else { throw fail("tensor \(name) is missing") }
+            return try file.floats(of: tensor)
         }
         var state = TrainingState(parameters: try floats("parameters"))
         state.best = try floats("best")
-        state.firstMoments = try floats("first_moments")
-        state.secondMoments = try floats("second_moments")
+        state.optimizer = OptimizerState(
+            optimizer: metadata["optimizer"] ?? "", step: metadata["optimizer_step"].flatMap(Int.init) ?? 0,
+            moments: try file.tensors.map(\.name).filter { $0.hasPrefix("moment.") }.sorted().map(floats))
         state.losses = try floats("losses")
         guard let step = metadata["step"].flatMap(Int.init), step == state.losses.count,
             let since = metadata["evaluations_since_best"].flatMap(Int.init),
             let seconds = metadata["seconds"].flatMap(UInt64.init).map(Double.init(bitPattern:)),
-            [state.best, state.firstMoments, state.secondMoments].allSatisfy({ $0.count == state.parameters.count })
+            state.best.count == state.parameters.count
         else { throw fail("its parts do not fit together; start again with --restart") }
         state.step = step
         state.evaluationsSinceBest = since

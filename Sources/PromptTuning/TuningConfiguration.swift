@@ -38,7 +38,7 @@ public struct TuningConfiguration: Sendable, Equatable, Codable {
         learningRate: Double = PrefixTuning.defaultLearningRate, warmupSteps: Int = 10, finalFraction: Double = 0.1,
         weightDecay: Double = 0, clipNorm: Double = 1, optimizer: String = "adamw", evaluateEvery: Int = 50,
         patience: Int = 5, learnsEnd: Bool = true, freezesFirstToken: Bool = true,
-        template: String = PromptTemplate.standard, seed: UInt64 = 0
+        template: String = ExampleTemplate.standard.prompt, seed: UInt64 = 0
     ) {
         self.method = method
         self.tokens = tokens
@@ -58,10 +58,10 @@ public struct TuningConfiguration: Sendable, Equatable, Codable {
         self.seed = seed
     }
 
-    /// - Throws: `TuningError.invalidConfiguration` naming the first setting that makes no sense.
+    /// - Throws: `TuningError.invalidSetting` naming the first setting that makes no sense.
     public func validate() throws {
         func require(_ condition: Bool, _ message: String) throws {
-            if !condition { throw TuningError(.invalidConfiguration, message) }
+            if !condition { throw TuningError(code: .invalidSetting, message: message) }
         }
         _ = try MethodCatalog.method(named: method)
         try require((1...65_536).contains(tokens), "virtual tokens must be 1…65536, not \(tokens)")

@@ -17,12 +17,12 @@ public protocol TuningMethod: Sendable {
     static var defaultLearningRate: Double { get }
 
     /// Number of floats trained for `tokens` virtual tokens.
-    static func parameterCount(tokens: Int, shape: ModelShape) -> Int
+    static func parameterCount(tokens: Int, shape: DecoderShape) -> Int
 
     /// The parameters training starts from.
     ///
     /// - Returns: `parameterCount(tokens:shape:)` floats.
-    /// - Throws: `TuningError.invalidConfiguration` when the initialisation does not fit the method.
+    /// - Throws: `TuningError.invalidSetting` when the initialisation does not fit the method.
     static func initialParameters(
         _ initialization: PromptInitialization, tokens: Int, model: any LanguageModel, tokenizer: any Tokenizer
     ) throws -> [Float]
@@ -31,13 +31,13 @@ public protocol TuningMethod: Sendable {
     static func view(_ parameters: UnsafePointer<Float>, tokens: Int) -> PromptView
 
     /// Sets to zero the gradient of what must not change: the first virtual token, if it is frozen.
-    static func freezeFirstToken(in gradient: UnsafeMutablePointer<Float>, tokens: Int, shape: ModelShape)
+    static func freezeFirstToken(in gradient: UnsafeMutablePointer<Float>, tokens: Int, shape: DecoderShape)
 
     /// The parameters in the layout in which soft prompts are stored (`SoftPrompt.values`).
-    static func storedValues(_ parameters: [Float], tokens: Int, shape: ModelShape) throws -> [Float]
+    static func storedValues(_ parameters: [Float], tokens: Int, shape: DecoderShape) throws -> [Float]
 
     /// The way back from stored values, for starting from a stored prompt.
-    static func parameters(fromStored values: [Float], tokens: Int, shape: ModelShape) throws -> [Float]
+    static func parameters(fromStored values: [Float], tokens: Int, shape: DecoderShape) throws -> [Float]
 }
 
 /// What the virtual tokens are before the first step.
@@ -76,7 +76,7 @@ public enum PromptInitialization: Sendable, Equatable {
         case .text(let text):
             let ids = tokenizer.encode(text, parseSpecial: true, addSpecial: false)
             guard !ids.isEmpty else {
-                throw TuningError(.invalidConfiguration, "the initial text has no tokens; give some words, or use --init zero")
+                throw TuningError(code: .invalidSetting, message: "the initial text has no tokens; give some words, or use --init zero")
             }
             return (0..<tokens).map { ids[$0 % ids.count] }
         }

@@ -81,8 +81,8 @@ public struct LlamaConfiguration: Sendable {
     }
 
     /// The dimensions the rest of the system sees.
-    public var shape: ModelShape {
-        ModelShape(
+    public var shape: DecoderShape {
+        DecoderShape(
             architecture: LlamaArchitecture.name, layerCount: layerCount, hiddenSize: hiddenSize,
             headCount: headCount, keyValueHeadCount: keyValueHeadCount, headDimension: headDimension,
             vocabularySize: vocabularySize, contextLength: contextLength, interleavedRotary: true)

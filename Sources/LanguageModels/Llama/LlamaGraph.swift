@@ -57,7 +57,7 @@ final class LlamaGraph: DifferentiableModel {
     var scratch = Scratch()
     let keepsFloats: Bool
 
-    var shape: ModelShape { model.shape }
+    var shape: DecoderShape { model.shape }
     var queryWidth: Int { c.headCount * c.headDimension }
     var keyWidth: Int { c.keyValueHeadCount * c.headDimension }
 

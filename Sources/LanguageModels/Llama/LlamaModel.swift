@@ -45,7 +45,7 @@ final class LlamaModel: LanguageModel {
     }
 
     let configuration: LlamaConfiguration
-    let shape: ModelShape
+    let shape: DecoderShape
     let pool: ThreadPool
     let file: GGUFFile
     let layers: [LlamaLayer]

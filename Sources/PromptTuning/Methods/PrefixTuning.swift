@@ -15,7 +15,7 @@ public enum PrefixTuning: TuningMethod {
     public static let placement = SoftPrompt.Placement.keysAndValues
     public static let defaultLearningRate = 5e-3
 
-    public static func parameterCount(tokens: Int, shape: ModelShape) -> Int {
+    public static func parameterCount(tokens: Int, shape: DecoderShape) -> Int {
         tokens * shape.keyValueElementsPerToken
     }
 
@@ -36,7 +36,7 @@ public enum PrefixTuning: TuningMethod {
         .keysAndValues(parameters, count: tokens)
     }
 
-    public static func freezeFirstToken(in gradient: UnsafeMutablePointer<Float>, tokens: Int, shape: ModelShape) {
+    public static func freezeFirstToken(in gradient: UnsafeMutablePointer<Float>, tokens: Int, shape: DecoderShape) {
         guard tokens > 0 else { return }
         let plane = tokens * shape.headDimension
         for index in 0..<shape.layerCount * 2 * shape.keyValueHeadCount {
@@ -44,11 +44,11 @@ public enum PrefixTuning: TuningMethod {
         }
     }
 
-    public static func storedValues(_ parameters: [Float], tokens: Int, shape: ModelShape) throws -> [Float] {
+    public static func storedValues(_ parameters: [Float], tokens: Int, shape: DecoderShape) throws -> [Float] {
         try PrefixLayout(shape, tokens: tokens).stored(fromCache: parameters)
     }
 
-    public static func parameters(fromStored values: [Float], tokens: Int, shape: ModelShape) throws -> [Float] {
+    public static func parameters(fromStored values: [Float], tokens: Int, shape: DecoderShape) throws -> [Float] {
         try PrefixLayout(shape, tokens: tokens).cache(fromStored: values)
     }
 }

@@ -13,7 +13,7 @@ public enum PromptTuningMethod: TuningMethod {
     public static let placement = SoftPrompt.Placement.inputEmbeddings
     public static let defaultLearningRate = 5e-3
 
-    public static func parameterCount(tokens: Int, shape: ModelShape) -> Int { tokens * shape.hiddenSize }
+    public static func parameterCount(tokens: Int, shape: DecoderShape) -> Int { tokens * shape.hiddenSize }
 
     public static func initialParameters(
         _ initialization: PromptInitialization, tokens: Int, model: any LanguageModel, tokenizer: any Tokenizer
@@ -34,11 +34,11 @@ public enum PromptTuningMethod: TuningMethod {
         .embeddings(parameters, count: tokens)
     }
 
-    public static func freezeFirstToken(in gradient: UnsafeMutablePointer<Float>, tokens: Int, shape: ModelShape) {
+    public static func freezeFirstToken(in gradient: UnsafeMutablePointer<Float>, tokens: Int, shape: DecoderShape) {
         gradient.update(repeating: 0, count: min(tokens, 1) * shape.hiddenSize)
     }
 
-    public static func storedValues(_ parameters: [Float], tokens: Int, shape: ModelShape) -> [Float] { parameters }
+    public static func storedValues(_ parameters: [Float], tokens: Int, shape: DecoderShape) -> [Float] { parameters }
 
-    public static func parameters(fromStored values: [Float], tokens: Int, shape: ModelShape) -> [Float] { values }
+    public static func parameters(fromStored values: [Float], tokens: Int, shape: DecoderShape) -> [Float] { values }
 }

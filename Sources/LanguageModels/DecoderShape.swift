@@ -1,7 +1,7 @@
-import Layers
+import SoftPrompts
 
 /// The dimensions of a decoder that everything outside it may need: caches, soft prompts, reports.
-public struct ModelShape: Sendable, Equatable {
+public struct DecoderShape: Sendable, Equatable {
     public let architecture: String
     public let layerCount: Int
     public let hiddenSize: Int
@@ -27,6 +27,13 @@ public struct ModelShape: Sendable, Equatable {
         self.vocabularySize = vocabularySize
         self.contextLength = contextLength
         self.interleavedRotary = interleavedRotary
+    }
+
+    /// The widths that decide whether a soft prompt fits.
+    public var promptShape: ModelShape {
+        ModelShape(
+            layerCount: layerCount, hiddenSize: hiddenSize, headCount: headCount,
+            keyValueHeadCount: keyValueHeadCount, headDimension: headDimension)
     }
 
     /// Floats of keys and values that one token has over all layers.
