@@ -46,11 +46,11 @@ public enum MediaType {
             }
     }
 
-    /// `text` without parameters (`; charset=utf-8`) and surrounding blanks, in lower case.
+    /// `text` without parameters (`; charset=utf-8`) and surrounding blanks.
     public static func withoutParameters(_ text: String) -> String {
-        let bare = text.prefix { $0 != ";" }
-        return bare.drop { $0 == " " || $0 == "\t" }.reversed().drop { $0 == " " || $0 == "\t" }.reversed()
-            .map { $0.lowercased() }.joined()
+        let isBlank = { (byte: UInt8) in byte == 0x20 || byte == 0x09 }
+        let bare = text.utf8.prefix { $0 != UInt8(ascii: ";") }.drop(while: isBlank)
+        return String(decoding: bare.reversed().drop(while: isBlank).reversed(), as: UTF8.self)
     }
 }
 
