@@ -1,0 +1,91 @@
+import ByteIO
+import TensorTypes
+
+/// A safetensors file opened for reading.
+///
+///     0      header length N   u64
+///     8      header            JSON: name -> {"dtype", "shape", "data_offsets"}, and "__metadata__": {string: string}
+///     8 + N  data              tensors without holes
+///
+/// The whole header is checked as the reference implementation does, and stricter: every name that occurs twice is
+/// refused, also within the metadata. No tensor data is touched.
+///
+///     let file = try SafetensorsFile(path: "adapter_model.safetensors")
+///     let values = try file.floats(of: file.requireTensor(named: "prompt_embeddings"))
+public final class SafetensorsFile: Sendable {
+    /// Longest header the format allows, in bytes.
+    public static let headerLimit = 100_000_000
+
+    /// The path as given.
+    public let path: String
+    /// The `__metadata__` of the header, in the header's order; nil when there is none.
+    public let metadata: [(key: String, value: String)]?
+    /// In the order of their data.
+    public let tensors: [SafetensorsTensor]
+    /// Bytes from the start of the file to the data.
+    public let dataOffset: Int
+    public let file: MappedFile
+
+    private let index: [ExactString: Int]
+
+    /// Opens the file at `path`.
+    /// - Throws: ``SafetensorsError``, or ``ByteIO/ByteIOError`` when the file cannot be mapped.
+    public convenience init(path: String) throws {
+        try self.init(file: MappedFile(path: path))
+    }
+
+    /// Reads a file that is held in memory.
+    /// - Parameter name: stands for the path in errors.
+    public convenience init(bytes: [UInt8], name: String = "memory") throws {
+        try self.init(file: MappedFile(bytes: bytes, name: name))
+    }
+
+    public init(file: MappedFile) throws(SafetensorsError) {
+        let header = try SafetensorsHeader(file: file)
+        self.file = file
+        path = file.path
+        metadata = header.metadata
+        tensors = header.tensors
+        dataOffset = header.dataOffset
+        var index = [ExactString: Int](minimumCapacity: header.tensors.count)
+        for (position, tensor) in header.tensors.enumerated() { index[ExactString(tensor.name)] = position }
+        self.index = index
+    }
+
+    /// The value under a key of the metadata.
+    public func metadataValue(_ key: String) -> String? {
+        metadata?.first { ExactString.equal($0.key, key) }?.value
+    }
+
+    public func tensor(named name: String) -> SafetensorsTensor? { index[ExactString(name)].map { tensors[$0] } }
+
+    /// The tensor of this name.
+    /// - Throws: ``SafetensorsError`` of code `missingTensor` that lists what there is.
+    public func requireTensor(named name: String) throws(SafetensorsError) -> SafetensorsTensor {
+        if let tensor = tensor(named: name) { return tensor }
+        let known = tensors.prefix(5).map(\.name.quotedForMessage).joined(separator: ", ")
+        let have = tensors.isEmpty ? "the file has no tensors" : "the file has \(known)\(tensors.count > 5 ? ", …" : "")"
+        throw SafetensorsError(
+            .missingTensor, "tensor \(name.quotedForMessage) is missing; \(have)", path: path, tensor: name)
+    }
+
+    /// The bytes of one of this file's tensors. Valid while the file object lives.
+    public func bytes(of tensor: SafetensorsTensor) -> UnsafeRawBufferPointer {
+        let range = tensor.dataOffsets
+        precondition(range.upperBound <= file.count - dataOffset, "\(tensor.name) is no tensor of this file")
+        return UnsafeRawBufferPointer(
+            rebasing: file.unsafeBytes[dataOffset + range.lowerBound..<dataOffset + range.upperBound])
+    }
+
+    /// The values of a tensor as floats. F64 and 64-bit integers are rounded.
+    /// - Throws: ``SafetensorsError`` of code `unexpectedType` for types without a counterpart here.
+    public func floats(of tensor: SafetensorsTensor) throws -> [Float] {
+        guard let type = tensor.type.tensorType, type.isDecodable else {
+            throw SafetensorsError(
+                .unexpectedType,
+                "tensor \(tensor.name.quotedForMessage) is \(tensor.type), which cannot be read as numbers here; "
+                    + "save it as F32, F16 or BF16", path: path, tensor: tensor.name)
+        }
+        return try type.decoded(bytes(of: tensor))
+    }
+}

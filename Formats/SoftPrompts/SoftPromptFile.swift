@@ -1,0 +1,96 @@
+import ByteIO
+import Safetensors
+import TensorTypes
+
+/// The three files that a stored soft prompt consists of, as bytes.
+///
+/// `adapter_model.safetensors` and `adapter_config.json` are what Hugging Face PEFT writes and loads; the configuration is
+/// ours and says what PEFT has no place for: the base's fingerprint, the exact shape, the training. All three are
+/// deterministic: the same prompt gives the same bytes.
+public struct SoftPromptFile: Sendable, Equatable {
+    public static let tensorFileName = "adapter_model.safetensors"
+    public static let peftConfigurationFileName = "adapter_config.json"
+    /// The name our configuration gets where it has to be a file; in a registry it is the manifest's config.
+    public static let configurationFileName = "incipit.json"
+
+    public static let artifactType = "application/vnd.incipit.softprompt.v1+json"
+    public static let configurationMediaType = "application/vnd.incipit.softprompt.config.v1+json"
+    public static let tensorMediaType = "application/vnd.incipit.softprompt.tensor.v1.safetensors"
+    public static let peftConfigurationMediaType = "application/vnd.incipit.softprompt.peft.config.v1+json"
+
+    /// `adapter_model.safetensors`.
+    public var tensors: [UInt8]
+    /// `adapter_config.json`.
+    public var peftConfiguration: [UInt8]
+    /// Our configuration, canonical JSON.
+    public var configuration: [UInt8]
+
+    public init(tensors: [UInt8], peftConfiguration: [UInt8], configuration: [UInt8]) {
+        self.tensors = tensors
+        self.peftConfiguration = peftConfiguration
+        self.configuration = configuration
+    }
+
+    /// Writes a prompt.
+    /// - Parameter type: F32 keeps every bit; F16 and BF16 halve the size and round.
+    /// - Throws: ``SoftPromptError`` when the prompt is not valid, or a value is too large for F16.
+    public init(_ prompt: SoftPrompt, type: SafetensorsType = .f32) throws {
+        try prompt.validate()
+        guard [.f32, .f16, .bf16].contains(type) else {
+            throw SoftPromptError(.unsupported, "prompts are stored as F32, F16 or BF16, not \(type)")
+        }
+        if type == .f16, let large = prompt.values.first(where: { $0.magnitude >= 65520 }) {
+            throw SoftPromptError(.invalidPrompt, "the value \(large) does not fit F16; store the prompt as F32 or BF16")
+        }
+        var writer = SafetensorsWriter(metadata: [("format", "pt")])
+        try writer.add(
+            name: PEFT.tensorName, type: type, shape: [prompt.virtualTokenCount, prompt.columns], floats: prompt.values)
+        tensors = try writer.serialized()
+        peftConfiguration = PEFT.configuration(for: prompt).prettyBytes(indent: 2, sortingKeys: true)
+        configuration = SoftPromptConfiguration(prompt, type: type).json.canonicalBytes()
+    }
+
+    /// Reads the prompt back, checking the tensor file against the configuration.
+    /// - Parameter name: stands for the files in errors.
+    public func prompt(name: String = "the prompt") throws -> SoftPrompt {
+        let configuration = try SoftPromptConfiguration(bytes: configuration, path: name)
+        let file = try SafetensorsFile(bytes: tensors, name: "\(name)/\(Self.tensorFileName)")
+        let tensor = try file.requireTensor(named: PEFT.tensorName)
+        func refuse(_ reason: String) -> SoftPromptError { SoftPromptError(.invalidPrompt, reason, path: file.path) }
+        guard file.tensors.count == 1 else {
+            throw refuse("the file has \(file.tensors.count) tensors; only \(PEFT.tensorName) is expected")
+        }
+        guard tensor.dimensions == [configuration.virtualTokenCount, configuration.columns] else {
+            throw refuse(
+                "\(PEFT.tensorName) has the shape \(tensor.shapeText); the configuration says "
+                    + "\(configuration.virtualTokenCount)x\(configuration.columns)")
+        }
+        guard tensor.type == configuration.type else {
+            throw refuse("\(PEFT.tensorName) is \(tensor.type); the configuration says \(configuration.type)")
+        }
+        do {
+            return try configuration.prompt(values: try file.floats(of: tensor))
+        } catch var error as SoftPromptError {
+            error.path = error.path ?? file.path
+            throw error
+        }
+    }
+
+    // MARK: - Folders
+
+    /// Writes the three files into a folder that exists. PEFT loads the folder as it is.
+    public func write(toFolder folder: String) throws {
+        try AtomicFile.write(tensors, to: "\(folder)/\(Self.tensorFileName)")
+        try AtomicFile.write(peftConfiguration, to: "\(folder)/\(Self.peftConfigurationFileName)")
+        try AtomicFile.write(configuration, to: "\(folder)/\(Self.configurationFileName)")
+    }
+
+    /// Reads the three files from a folder that ``write(toFolder:)`` filled.
+    public init(folder: String) throws {
+        tensors = try Self.read("\(folder)/\(Self.tensorFileName)")
+        peftConfiguration = try Self.read("\(folder)/\(Self.peftConfigurationFileName)")
+        configuration = try Self.read("\(folder)/\(Self.configurationFileName)")
+    }
+
+    private static func read(_ path: String) throws -> [UInt8] { Array(try MappedFile(path: path).unsafeBytes) }
+}

@@ -1,0 +1,85 @@
+/// IEEE 754 half precision to and from single, by integer arithmetic.
+///
+/// `Float16` is not used: without F16C in the base instruction set each conversion would be a library call, and loops over
+/// it would not vectorise.
+public enum Half {
+    /// The exact value of a half given by its bits. Signs, subnormals, infinities and NaN payloads are kept.
+    @inlinable @inline(__always)
+    public static func float(_ bits: UInt16) -> Float {
+        let magnitude = UInt32(bits & 0x7FFF) &<< 13
+        // With the half's exponent in the single's field the value is too small by 2^(127 - 15); subnormal halves are
+        // subnormal singles here, and the product makes them normal. Exact in every case.
+        let scaled = (Float(bitPattern: magnitude) * 0x1p112).bitPattern
+        let special: UInt32 = magnitude >= 0x0F80_0000 ? 0x7F80_0000 : 0
+        return Float(bitPattern: scaled | special | UInt32(bits & 0x8000) &<< 16)
+    }
+
+    /// The nearest half, ties to even. Values from 65520 on become infinity; NaN stays NaN (quiet).
+    @inlinable @inline(__always)
+    public static func bits(_ value: Float) -> UInt16 {
+        let sign = UInt16(truncatingIfNeeded: (value.bitPattern & 0x8000_0000) &>> 16)
+        let magnitude = value.bitPattern & 0x7FFF_FFFF
+        if magnitude > 0x7F80_0000 {
+            return sign | 0x7E00 | UInt16(truncatingIfNeeded: (magnitude &>> 13) & 0x3FF)
+        }
+        if magnitude >= 0x4780_0000 { return sign | 0x7C00 }  // 65536 and above
+        if magnitude < 0x3880_0000 {
+            // Below 2^-14: adding 0.5, whose last bit is worth 2^-24 as a subnormal half's, lets the adder round.
+            let rounded = (Float(bitPattern: magnitude) + 0.5).bitPattern &- 0x3F00_0000
+            return sign | UInt16(truncatingIfNeeded: rounded)
+        }
+        let odd = (magnitude &>> 13) & 1
+        let rounded = (magnitude &- (112 &<< 23) &+ 0xFFF &+ odd) &>> 13
+        return sign | UInt16(truncatingIfNeeded: rounded)
+    }
+}
+
+/// The upper half of a single: 8 bits of exponent, 7 of fraction.
+public enum BrainFloat {
+    @inlinable @inline(__always)
+    public static func float(_ bits: UInt16) -> Float { Float(bitPattern: UInt32(bits) &<< 16) }
+
+    /// The nearest, ties to even. NaN stays NaN (quiet).
+    @inlinable @inline(__always)
+    public static func bits(_ value: Float) -> UInt16 {
+        let bits = value.bitPattern
+        if bits & 0x7FFF_FFFF > 0x7F80_0000 { return UInt16(truncatingIfNeeded: bits &>> 16) | 64 }
+        return UInt16(truncatingIfNeeded: (bits &+ 0x7FFF &+ ((bits &>> 16) & 1)) &>> 16)
+    }
+}
+
+// MARK: - Loads and stores of any alignment
+
+extension UnsafeRawPointer {
+    @inline(__always)
+    func half(at offset: Int) -> Float {
+        Half.float(UInt16(littleEndian: loadUnaligned(fromByteOffset: offset, as: UInt16.self)))
+    }
+
+    @inline(__always)
+    func byte(at offset: Int) -> UInt8 { load(fromByteOffset: offset, as: UInt8.self) }
+}
+
+extension UnsafeMutableRawPointer {
+    @inline(__always)
+    func storeHalf(_ value: Float, at offset: Int) {
+        storeBytes(of: Half.bits(value).littleEndian, toByteOffset: offset, as: UInt16.self)
+    }
+
+    @inline(__always)
+    func storeByte(_ value: UInt8, at offset: Int) { storeBytes(of: value, toByteOffset: offset, as: UInt8.self) }
+}
+
+/// `value` without its fraction, as C's cast does on x86: what does not fit becomes 0 in the low byte.
+@inline(__always)
+func truncated(_ value: Float) -> Int32 {
+    value.magnitude < 0x1p31 ? Int32(value) : 0
+}
+
+/// `value` rounded to the nearest integer, ties to even, for magnitudes up to 4194303, as ggml does it: adding 1.5 · 2^23
+/// leaves the integer in the low bits. What does not fit gives some integer, never a trap.
+@inline(__always)
+func nearestInteger(_ value: Float) -> Int32 {
+    let bits = Int32(bitPattern: (value + 12_582_912).bitPattern)
+    return (bits & 0x007F_FFFF) &- 0x0040_0000
+}

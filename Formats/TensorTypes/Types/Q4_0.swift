@@ -1,0 +1,58 @@
+/// Q4_0: 32 values of 4 bits with one scale; `value = d * (q - 8)`.
+///
+///     byte  0..1   d    half
+///           2..17  qs   low nibble: value j, high nibble: value j + 16
+enum Q4_0Format: EncodableBlockFormat {
+    static func decode(_ source: UnsafeRawPointer, blockCount: Int, into destination: UnsafeMutablePointer<Float>) {
+        for block in 0..<blockCount {
+            let bytes = source + block &* 18
+            let values = destination + block &* 32
+            let d = bytes.half(at: 0)
+            for j in 0..<16 {
+                let q = bytes.byte(at: 2 &+ j)
+                values[j] = Float(Int32(q & 15) &- 8) * d
+                values[j &+ 16] = Float(Int32(q &>> 4) &- 8) * d
+            }
+        }
+    }
+
+    static func encode(_ source: UnsafePointer<Float>, blockCount: Int, into destination: UnsafeMutableRawPointer) {
+        for block in 0..<blockCount {
+            let values = source + block &* 32
+            let bytes = destination + block &* 18
+            // The value of largest magnitude, with its sign, lands exactly on -8.
+            let d = extreme(of: values, count: 32) / -8
+            let inverse = d != 0 ? 1 / d : 0
+            bytes.storeHalf(d, at: 0)
+            for j in 0..<16 {
+                let low = min(15, Int8(truncatingIfNeeded: truncated(values[j] * inverse + 8.5)))
+                let high = min(15, Int8(truncatingIfNeeded: truncated(values[j &+ 16] * inverse + 8.5)))
+                bytes.storeByte(UInt8(bitPattern: low) | UInt8(bitPattern: high) &<< 4, at: 2 &+ j)
+            }
+        }
+    }
+}
+
+/// The value of largest magnitude, with its sign; the first of equals.
+@inline(__always)
+func extreme(of values: UnsafePointer<Float>, count: Int) -> Float {
+    var magnitude: Float = 0
+    var value: Float = 0
+    for j in 0..<count where values[j].magnitude > magnitude {
+        magnitude = values[j].magnitude
+        value = values[j]
+    }
+    return value
+}
+
+/// The least and the greatest value.
+@inline(__always)
+func bounds(of values: UnsafePointer<Float>, count: Int) -> (least: Float, greatest: Float) {
+    var least = values[0]
+    var greatest = values[0]
+    for j in 1..<count {
+        if values[j] < least { least = values[j] }
+        if values[j] > greatest { greatest = values[j] }
+    }
+    return (least, greatest)
+}

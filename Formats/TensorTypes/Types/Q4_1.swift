@@ -1,0 +1,37 @@
+/// Q4_1: 32 values of 4 bits with a scale and a minimum; `value = d * q + m`.
+///
+///     byte  0..1   d    half
+///           2..3   m    half
+///           4..19  qs   low nibble: value j, high nibble: value j + 16
+enum Q4_1Format: EncodableBlockFormat {
+    static func decode(_ source: UnsafeRawPointer, blockCount: Int, into destination: UnsafeMutablePointer<Float>) {
+        for block in 0..<blockCount {
+            let bytes = source + block &* 20
+            let values = destination + block &* 32
+            let d = bytes.half(at: 0)
+            let m = bytes.half(at: 2)
+            for j in 0..<16 {
+                let q = bytes.byte(at: 4 &+ j)
+                values[j] = Float(Int32(q & 15)) * d + m
+                values[j &+ 16] = Float(Int32(q &>> 4)) * d + m
+            }
+        }
+    }
+
+    static func encode(_ source: UnsafePointer<Float>, blockCount: Int, into destination: UnsafeMutableRawPointer) {
+        for block in 0..<blockCount {
+            let values = source + block &* 32
+            let bytes = destination + block &* 20
+            let (least, greatest) = bounds(of: values, count: 32)
+            let d = (greatest - least) / 15
+            let inverse = d != 0 ? 1 / d : 0
+            bytes.storeHalf(d, at: 0)
+            bytes.storeHalf(least, at: 2)
+            for j in 0..<16 {
+                let low = min(15, Int8(truncatingIfNeeded: truncated((values[j] - least) * inverse + 0.5)))
+                let high = min(15, Int8(truncatingIfNeeded: truncated((values[j &+ 16] - least) * inverse + 0.5)))
+                bytes.storeByte(UInt8(bitPattern: low) | UInt8(bitPattern: high) &<< 4, at: 4 &+ j)
+            }
+        }
+    }
+}

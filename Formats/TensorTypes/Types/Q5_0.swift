@@ -1,0 +1,42 @@
+/// Q5_0: 32 values of 5 bits with one scale; `value = d * (q - 16)`.
+///
+///     byte  0..1   d    half
+///           2..5   qh   32 bits, bit j: fifth bit of value j
+///           6..21  qs   low nibble: value j, high nibble: value j + 16
+enum Q5_0Format: EncodableBlockFormat {
+    static func decode(_ source: UnsafeRawPointer, blockCount: Int, into destination: UnsafeMutablePointer<Float>) {
+        for block in 0..<blockCount {
+            let bytes = source + block &* 22
+            let values = destination + block &* 32
+            let d = bytes.half(at: 0)
+            let high = UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 2, as: UInt32.self))
+            for j in 0..<16 {
+                let q = UInt32(bytes.byte(at: 6 &+ j))
+                let fifth = (high &>> UInt32(j)) &<< 4 & 16
+                let fifthUpper = (high &>> UInt32(j &+ 16)) &<< 4 & 16
+                values[j] = Float(Int32(bitPattern: q & 15 | fifth) &- 16) * d
+                values[j &+ 16] = Float(Int32(bitPattern: q &>> 4 | fifthUpper) &- 16) * d
+            }
+        }
+    }
+
+    static func encode(_ source: UnsafePointer<Float>, blockCount: Int, into destination: UnsafeMutableRawPointer) {
+        for block in 0..<blockCount {
+            let values = source + block &* 32
+            let bytes = destination + block &* 22
+            let d = extreme(of: values, count: 32) / -16
+            let inverse = d != 0 ? 1 / d : 0
+            bytes.storeHalf(d, at: 0)
+            var high: UInt32 = 0
+            for j in 0..<16 {
+                let first = UInt8(bitPattern: min(31, Int8(truncatingIfNeeded: truncated(values[j] * inverse + 16.5))))
+                let second = UInt8(
+                    bitPattern: min(31, Int8(truncatingIfNeeded: truncated(values[j &+ 16] * inverse + 16.5))))
+                bytes.storeByte(first & 15 | second &<< 4, at: 6 &+ j)
+                high |= UInt32(first &>> 4 & 1) &<< UInt32(j)
+                high |= UInt32(second &>> 4 & 1) &<< UInt32(j &+ 16)
+            }
+            bytes.storeBytes(of: high.littleEndian, toByteOffset: 2, as: UInt32.self)
+        }
+    }
+}

@@ -1,0 +1,45 @@
+/// Q5_1: 32 values of 5 bits with a scale and a minimum; `value = d * q + m`.
+///
+///     byte  0..1   d    half
+///           2..3   m    half
+///           4..7   qh   32 bits, bit j: fifth bit of value j
+///           8..23  qs   low nibble: value j, high nibble: value j + 16
+enum Q5_1Format: EncodableBlockFormat {
+    static func decode(_ source: UnsafeRawPointer, blockCount: Int, into destination: UnsafeMutablePointer<Float>) {
+        for block in 0..<blockCount {
+            let bytes = source + block &* 24
+            let values = destination + block &* 32
+            let d = bytes.half(at: 0)
+            let m = bytes.half(at: 2)
+            let high = UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 4, as: UInt32.self))
+            for j in 0..<16 {
+                let q = UInt32(bytes.byte(at: 8 &+ j))
+                let fifth = (high &>> UInt32(j)) &<< 4 & 16
+                let fifthUpper = (high &>> UInt32(j &+ 16)) &<< 4 & 16
+                values[j] = Float(Int32(bitPattern: q & 15 | fifth)) * d + m
+                values[j &+ 16] = Float(Int32(bitPattern: q &>> 4 | fifthUpper)) * d + m
+            }
+        }
+    }
+
+    static func encode(_ source: UnsafePointer<Float>, blockCount: Int, into destination: UnsafeMutableRawPointer) {
+        for block in 0..<blockCount {
+            let values = source + block &* 32
+            let bytes = destination + block &* 24
+            let (least, greatest) = bounds(of: values, count: 32)
+            let d = (greatest - least) / 31
+            let inverse = d != 0 ? 1 / d : 0
+            bytes.storeHalf(d, at: 0)
+            bytes.storeHalf(least, at: 2)
+            var high: UInt32 = 0
+            for j in 0..<16 {
+                let first = UInt8(truncatingIfNeeded: truncated((values[j] - least) * inverse + 0.5))
+                let second = UInt8(truncatingIfNeeded: truncated((values[j &+ 16] - least) * inverse + 0.5))
+                bytes.storeByte(first & 15 | second &<< 4, at: 8 &+ j)
+                high |= UInt32(first &>> 4 & 1) &<< UInt32(j)
+                high |= UInt32(second &>> 4 & 1) &<< UInt32(j &+ 16)
+            }
+            bytes.storeBytes(of: high.littleEndian, toByteOffset: 4, as: UInt32.self)
+        }
+    }
+}
