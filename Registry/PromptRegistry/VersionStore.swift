@@ -23,9 +23,22 @@ public protocol VersionStore: RegistryStore {
     func putNextVersion(
         _ bytes: [UInt8], mediaType: String, tags: [Tag], in repository: RepositoryName
     ) async throws -> VersionReceipt
+
+    /// All tags and what they point at, in one look.
+    func allTags(in repository: RepositoryName) async throws -> [Tag: Digest]
 }
 
 extension RegistryStore {
+    /// All tags of a repository and what they point at.
+    public func tagDigests(in repository: RepositoryName) async throws -> [Tag: Digest] {
+        if let store = self as? any VersionStore { return try await store.allTags(in: repository) }
+        var result: [Tag: Digest] = [:]
+        for tag in try await tags(in: repository, last: nil, limit: nil) {
+            result[tag] = try await manifest(.tag(tag), in: repository)?.digest
+        }
+        return result
+    }
+
     /// ``VersionStore/putNextVersion(_:mediaType:tags:in:)`` where the store offers it; elsewhere the next free number
     /// is tried until no one else has taken it meanwhile.
     public func storeNextVersion(

@@ -131,6 +131,20 @@ extension EmbeddedStore {
         }
     }
 
+    public func allTags(in repository: RepositoryName) async throws -> [Tag: Digest] {
+        try await catalogue.read { db in
+            let rows = try Row.fetchAll(
+                db,
+                sql: """
+                    SELECT tags.name, tags.digest FROM tags JOIN repositories ON repositories.id = tags.repository
+                    WHERE repositories.name = ?
+                    """, arguments: [repository.description])
+            var result: [Tag: Digest] = [:]
+            for row in rows { result[try Tag(row[0])] = try Digest(row[1]) }
+            return result
+        }
+    }
+
     public func referrers(
         of digest: Digest, artifactType: String?, in repository: RepositoryName
     ) async throws -> [Descriptor] {

@@ -216,6 +216,10 @@ public final class MemoryStore: UploadStore, VersionStore {
         }
     }
 
+    public func allTags(in repository: RepositoryName) async throws -> [Tag: Digest] {
+        state.withLock { $0.repositories[repository]?.tags ?? [:] }
+    }
+
     public func referrers(
         of digest: Digest, artifactType: String?, in repository: RepositoryName
     ) async throws -> [Descriptor] {
