@@ -1,0 +1,98 @@
+import GRDB
+
+/// The catalogue's tables. Migrations are append-only: a published one is never edited, a new one is added below it.
+///
+///     repositories   the names
+///     blobs          one row for each content, shared by all repositories; small ones lie inline
+///     repo_blobs     which repository may serve which blob
+///     manifests      exact bytes per repository, with what the referrers API asks for beside them
+///     refs           which blobs a manifest needs
+///     tags           names that point at manifests
+///     tag_events     who moved which tag, when, from what to what, and why: never changed, never deleted
+///     uploads        blobs on their way in
+///
+/// A blob row is committed only after its bytes are durable, and a manifest row only together with all it needs.
+enum Schema {
+    static var migrator: DatabaseMigrator {
+        var migrator = DatabaseMigrator()
+        migrator.registerMigration("1 catalogue") { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE repositories (
+                        id INTEGER PRIMARY KEY,
+                        name TEXT NOT NULL UNIQUE,
+                        created INTEGER NOT NULL
+                    );
+                    CREATE TABLE blobs (
+                        digest TEXT NOT NULL PRIMARY KEY,
+                        size INTEGER NOT NULL CHECK (size >= 0),
+                        codec INTEGER NOT NULL,
+                        stored_size INTEGER NOT NULL CHECK (stored_size >= 0),
+                        inline BLOB CHECK (inline IS NULL OR length(inline) = stored_size),
+                        created INTEGER NOT NULL,
+                        last_leased INTEGER NOT NULL
+                    );
+                    CREATE INDEX blobs_by_lease ON blobs (last_leased);
+                    CREATE TABLE repo_blobs (
+                        repository INTEGER NOT NULL REFERENCES repositories (id),
+                        digest TEXT NOT NULL REFERENCES blobs (digest),
+                        PRIMARY KEY (repository, digest)
+                    ) WITHOUT ROWID;
+                    CREATE INDEX repo_blobs_by_digest ON repo_blobs (digest);
+                    CREATE TABLE manifests (
+                        id INTEGER PRIMARY KEY AUTOINCREMENT,
+                        repository INTEGER NOT NULL REFERENCES repositories (id),
+                        digest TEXT NOT NULL,
+                        media_type TEXT NOT NULL,
+                        artifact_type TEXT,
+                        subject TEXT,
+                        annotations TEXT NOT NULL,
+                        bytes BLOB NOT NULL,
+                        created INTEGER NOT NULL,
+                        UNIQUE (repository, digest)
+                    );
+                    CREATE INDEX manifests_by_subject ON manifests (repository, subject, artifact_type)
+                        WHERE subject IS NOT NULL;
+                    CREATE TABLE refs (
+                        manifest INTEGER NOT NULL REFERENCES manifests (id) ON DELETE CASCADE,
+                        digest TEXT NOT NULL,
+                        required INTEGER NOT NULL,
+                        PRIMARY KEY (manifest, digest)
+                    ) WITHOUT ROWID;
+                    CREATE INDEX refs_by_digest ON refs (digest);
+                    CREATE TABLE tags (
+                        repository INTEGER NOT NULL,
+                        name TEXT NOT NULL,
+                        digest TEXT NOT NULL,
+                        updated INTEGER NOT NULL,
+                        PRIMARY KEY (repository, name),
+                        FOREIGN KEY (repository, digest) REFERENCES manifests (repository, digest)
+                    ) WITHOUT ROWID;
+                    CREATE INDEX tags_by_digest ON tags (repository, digest);
+                    CREATE TABLE tag_events (
+                        id INTEGER PRIMARY KEY AUTOINCREMENT,
+                        repository TEXT NOT NULL,
+                        tag TEXT NOT NULL,
+                        from_digest TEXT,
+                        to_digest TEXT,
+                        who TEXT NOT NULL,
+                        why TEXT NOT NULL,
+                        at INTEGER NOT NULL
+                    );
+                    CREATE INDEX tag_events_by_tag ON tag_events (repository, tag);
+                    CREATE TRIGGER tag_events_stay BEFORE UPDATE ON tag_events
+                        BEGIN SELECT RAISE(ABORT, 'tag_events is append-only'); END;
+                    CREATE TRIGGER tag_events_keep BEFORE DELETE ON tag_events
+                        BEGIN SELECT RAISE(ABORT, 'tag_events is append-only'); END;
+                    CREATE TABLE uploads (
+                        id TEXT NOT NULL PRIMARY KEY,
+                        repository TEXT NOT NULL,
+                        algorithm TEXT,
+                        offset INTEGER NOT NULL,
+                        updated INTEGER NOT NULL
+                    ) WITHOUT ROWID;
+                    """)
+        }
+        return migrator
+    }
+}

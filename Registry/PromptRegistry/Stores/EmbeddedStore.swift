@@ -1,0 +1,93 @@
+import Foundation
+import GRDB
+import OCIArtifacts
+import Synchronization
+
+/// The registry that lives in a folder: a SQLite catalogue and content-addressed files beside it.
+///
+/// Several processes, and several instances in one, may use the same folder at once. Power cuts and kill -9 leave the
+/// state before or after an operation, never between: bytes are on disk before the row that names them is committed.
+/// The layout is drawn at ``StorageFiles``, the tables at ``Schema``.
+public final class EmbeddedStore: UploadStore, VersionStore {
+    public struct Options: Sendable {
+        /// Stored forms up to this many bytes lie in the catalogue: 128 KiB.
+        public var inlineLimit = 128 << 10
+        /// How long an unreferenced blob is kept after it was last written, or reported as present: 24 hours.
+        public var leaseDuration: TimeInterval = 24 * 3600
+        /// How long an upload waits for its next byte: 24 hours.
+        public var uploadLifetime: TimeInterval = 24 * 3600
+        /// How old a stray temporary file must be to be swept: 24 hours.
+        public var strayLifetime: TimeInterval = 24 * 3600
+        /// Whether tags `v<N>` may be deleted (and then given away again) through the plain protocol.
+        public var allowsVersionDeletion = false
+        /// Who the journal of tags names when no ``ChangeNote`` is in force.
+        public var user = NSUserName()
+        /// The time of day; tests turn it.
+        public var clock: @Sendable () -> Date = { Date() }
+
+        public init() {}
+    }
+
+    public let options: Options
+    let files: StorageFiles
+    let catalogue: Catalogue
+    /// Hashes of uploads in progress, so that finishing one need not read it again. Only a cache: after a restart the
+    /// file is hashed anew.
+    let uploadHashers = Mutex<[String: DigestHasher]>([:])
+
+    /// Opens the registry in a folder, creating it when missing, and sweeps what crashes left behind.
+    ///
+    /// - Parameter path: the folder, by convention `registry` inside the user's data folder.
+    /// - Throws: ``RegistryError`` `.storage` or `.corrupt`, naming the path.
+    public init(path: String, options: Options = Options()) throws {
+        self.options = options
+        files = StorageFiles(root: path)
+        catalogue = try Catalogue(files: files)
+        try sweepAtOpen()
+    }
+
+    /// The folder.
+    public var path: String { files.root }
+
+    /// Milliseconds since 1970.
+    var now: Int64 { Int64((options.clock().timeIntervalSince1970 * 1000).rounded()) }
+
+    var note: ChangeNote { ChangeNote.current ?? ChangeNote(who: options.user, why: "") }
+
+    public func repositories() async throws -> [RepositoryName] {
+        try await catalogue.read { db in
+            try String.fetchAll(db, sql: "SELECT name FROM repositories ORDER BY name").map { try RepositoryName($0) }
+        }
+    }
+
+    public func repositoryExists(_ repository: RepositoryName) async throws -> Bool {
+        try await catalogue.read { db in try db.repositoryID(repository) != nil }
+    }
+
+    /// Removes temporary files and uploads that nobody has touched for long.
+    private func sweepAtOpen() throws {
+        let strayBefore = options.clock().addingTimeInterval(-options.strayLifetime)
+        for file in StorageFiles.files(in: files.temporary) where file.modified < strayBefore {
+            StorageFiles.remove("\(files.temporary)/\(file.name)")
+        }
+        let uploadsBefore = now - Int64(options.uploadLifetime * 1000)
+        do {
+            let expired = try catalogue.pool.read { db in
+                try String.fetchAll(db, sql: "SELECT id FROM uploads WHERE updated < ?", arguments: [uploadsBefore])
+            }
+            if !expired.isEmpty {
+                try catalogue.pool.write { db in
+                    try db.execute(sql: "DELETE FROM uploads WHERE updated < ?", arguments: [uploadsBefore])
+                }
+                expired.forEach { StorageFiles.remove(files.upload($0)) }
+            }
+            let known = try catalogue.pool.read { db in try Set(String.fetchAll(db, sql: "SELECT id FROM uploads")) }
+            for file in StorageFiles.files(in: files.uploads)
+            where file.modified < strayBefore && !known.contains(file.name) {
+                StorageFiles.remove(files.upload(file.name))
+            }
+        } catch let error as DatabaseError {
+            throw RegistryError.database(error, files.catalogue)
+        }
+    }
+}
