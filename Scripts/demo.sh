@@ -53,7 +53,7 @@ report() {
         "$(json_number "$work/reports/$name.json" timeToFirstTokenMilliseconds)"
 }
 
-printf 'MODEL=%s\nINCIPIT_HOME=%s\n' "$MODEL" "$INCIPIT_HOME"
+printf 'export MODEL=%s\nexport INCIPIT_HOME=%s\nexport INCIPIT_DATA=%s\n' "$MODEL" "$INCIPIT_HOME" "$INCIPIT_DATA"
 
 step '1. Look at the model'
 run incipit inspect "$MODEL"
@@ -74,7 +74,7 @@ step '4. It is version v1 in the embedded registry'
 run incipit list demo/gloss-category
 
 step '5. Push it to a registry, pull it into an empty home'
-show incipit serve --registry --port 0 --port-file "$work/port" '&'
+printf '$ incipit serve --registry --port 0 --port-file %s &\n' "$work/port"
 INCIPIT_HOME=$work/server incipit serve --registry --port 0 --port-file "$work/port" > "$work/server.log" 2>&1 &
 server=$!
 for _ in $(seq 100); do
@@ -105,9 +105,11 @@ report soft-prompt incipit eval "$MODEL" --data gloss_category --split test --at
 
 step '7. Another base refuses it'
 show incipit run "$TINY" --attach demo/gloss-category:v1 "an otter"
-if incipit run "$TINY" --attach demo/gloss-category:v1 "an otter"; then
-    fail 'a soft prompt was attached to a model it was not trained on'
-fi
+status=0
+incipit run "$TINY" --attach demo/gloss-category:v1 "an otter" 2> "$work/refusal.txt" || status=$?
+cat "$work/refusal.txt"
+[ "$status" != 0 ] || fail 'a soft prompt was attached to a model it was not trained on'
+[ "$status" -lt 126 ] && [ -s "$work/refusal.txt" ] || fail "no refusal but exit code $status"
 
 step 'Result on the test split (800 rows)'
 printf '| %-12s | %8s | %22s | %19s |\n' prompt accuracy 'context tokens/request' 'time to first token'

@@ -49,7 +49,7 @@ check awk -v a="$theirs" -v b="$ours" 'BEGIN {
 printf '\n## Training: ten SGD steps from the same values, F32\n\n'
 data=Fixtures/Data/gloss_category.jsonl
 for method in prompt-tuning prefix-tuning; do
-    [ "$method" = prompt-tuning ] && rate=0.01 || rate=0.05
+    [ "$method" = prompt-tuning ] && rate=0.02 || rate=0.2
     shared=(--method "$method" --data "$data" --tokens 32 --batch 16 --steps 10 --optimizer sgd --lr "$rate")
     "$python" Tests/Oracles/peft_losses.py --model "$work/hf" "${shared[@]}" --make-init "$work/$method.npy" \
         --threads "$threads" > "$work/$method-peft.json"
