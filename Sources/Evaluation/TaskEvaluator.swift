@@ -175,3 +175,17 @@ extension Substring {
         return String(result)
     }
 }
+
+/// Natural logarithms of the probabilities that a row of logits gives.
+struct LogProbabilities {
+    private let logits: UnsafeBufferPointer<Float>
+    private let logSum: Double
+
+    /// - Parameter logits: must outlive this value.
+    init(_ logits: UnsafeBufferPointer<Float>) {
+        self.logits = logits
+        logSum = Double(VectorMath.logSumExp(logits.baseAddress!, count: logits.count))
+    }
+
+    subscript(token: Int) -> Double { Double(logits[token]) - logSum }
+}

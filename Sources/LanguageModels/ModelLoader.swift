@@ -1,4 +1,4 @@
-import SoftPrompts
+import Conversion
 import Foundation
 import GGUF
 import Kernels
@@ -18,11 +18,11 @@ public struct LoadedModel: Sendable {
         return (path as NSString).lastPathComponent
     }
 
-    /// The base fingerprint; computed once per file and cached under `cache`.
+    /// The base fingerprint; computed once per file and cached under the folder `cache`.
     ///
     /// - Throws: when the file cannot be read through.
-    public func fingerprint(cache: String) throws -> BaseFingerprint {
-        fatalError()
+    public func fingerprint(cache: String? = nil) throws -> ModelFingerprint {
+        try ModelFingerprint.compute(of: file, cacheFolder: cache.map { $0 + "/fingerprints" })
     }
 }
 

@@ -237,10 +237,3 @@ public final class Trainer {
         return loss
     }
 }
-
-extension Duration {
-    /// As seconds, for rates and reports.
-    var seconds: Double {
-        Double(components.seconds) + Double(components.attoseconds) * 1e-18
-    }
-}

@@ -1,3 +1,5 @@
+import Foundation
+
 /// Everything that decides the outcome of a tuning run, besides the base and the data. Stored with the prompt.
 public struct TuningConfiguration: Sendable, Equatable, Codable {
     /// `TuningMethod.name`.
@@ -58,6 +60,13 @@ public struct TuningConfiguration: Sendable, Equatable, Codable {
         self.seed = seed
     }
 
+    /// The settings as JSON with sorted keys: equal texts mean equal runs.
+    public func canonicalText() throws -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return String(decoding: try encoder.encode(self), as: UTF8.self)
+    }
+
     /// - Throws: `TuningError.invalidSetting` naming the first setting that makes no sense.
     public func validate() throws {
         func require(_ condition: Bool, _ message: String) throws {
@@ -73,7 +82,9 @@ public struct TuningConfiguration: Sendable, Equatable, Codable {
         try require((0...1).contains(finalFraction), "the final fraction must lie in 0…1, not \(finalFraction)")
         try require(weightDecay.isFinite && weightDecay >= 0, "weight decay cannot be \(weightDecay)")
         try require(clipNorm.isFinite && clipNorm >= 0, "the clipping norm cannot be \(clipNorm)")
-        try require(["adamw", "sgd"].contains(optimizer), "there is no optimizer “\(optimizer)”; there are adamw and sgd")
+        try require(
+            OptimizerCatalog.names.contains(optimizer),
+            "there is no optimizer “\(optimizer)”; those there are: \(OptimizerCatalog.names.joined(separator: ", "))")
         try require(evaluateEvery >= 1, "evaluations cannot be \(evaluateEvery) steps apart")
         try require(patience >= 0, "patience cannot be \(patience)")
         try require(template.contains("{input}"), "the template must contain {input}")

@@ -34,10 +34,10 @@ public protocol TuningMethod: Sendable {
     static func freezeFirstToken(in gradient: UnsafeMutablePointer<Float>, tokens: Int, shape: DecoderShape)
 
     /// The parameters in the layout in which soft prompts are stored (`SoftPrompt.values`).
-    static func storedValues(_ parameters: [Float], tokens: Int, shape: DecoderShape) throws -> [Float]
+    static func storedValues(_ parameters: [Float], tokens: Int, shape: DecoderShape) -> [Float]
 
     /// The way back from stored values, for starting from a stored prompt.
-    static func parameters(fromStored values: [Float], tokens: Int, shape: DecoderShape) throws -> [Float]
+    static func parameters(fromStored values: [Float], tokens: Int, shape: DecoderShape) -> [Float]
 }
 
 /// What the virtual tokens are before the first step.

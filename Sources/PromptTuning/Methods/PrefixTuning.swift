@@ -44,11 +44,11 @@ public enum PrefixTuning: TuningMethod {
         }
     }
 
-    public static func storedValues(_ parameters: [Float], tokens: Int, shape: DecoderShape) throws -> [Float] {
-        try PrefixLayout(shape, tokens: tokens).stored(fromCache: parameters)
+    public static func storedValues(_ parameters: [Float], tokens: Int, shape: DecoderShape) -> [Float] {
+        shape.storedPrefix(fromCache: parameters, tokens: tokens)
     }
 
-    public static func parameters(fromStored values: [Float], tokens: Int, shape: DecoderShape) throws -> [Float] {
-        try PrefixLayout(shape, tokens: tokens).cache(fromStored: values)
+    public static func parameters(fromStored values: [Float], tokens: Int, shape: DecoderShape) -> [Float] {
+        shape.cachePrefix(fromStored: values, tokens: tokens)
     }
 }

@@ -1,0 +1,69 @@
+import ArgumentParser
+import Generation
+import Kernels
+import LanguageModels
+import PromptRegistry
+import SoftPrompts
+
+/// A soft prompt to attach, and what is asked of it.
+struct AttachmentOptions: ParsableArguments {
+    @Option(help: "Soft prompt to attach: NAME, NAME:TAG or NAME@DIGEST.") var attach: String?
+    @Flag(help: "Attach even if the prompt was trained on another quantization of this model's source.")
+    var allowRelatedBase = false
+
+    /// A stored prompt that may enter the model.
+    struct Resolved {
+        let prompt: SoftPrompt
+        let attachment: PromptAttachment
+        /// The form of text it was trained on, if it says so.
+        var template: String? {
+            if case .string(let text)? = prompt.training["template"] { return text }
+            return nil
+        }
+    }
+
+    /// Loads the prompt, verifies its digests, and checks that it belongs to the model.
+    ///
+    /// - Throws: `CommandFailure` with `wrongBase` and the sentence that says why, if it does not.
+    func resolve(for loaded: LoadedModel, home: Home) async throws -> Resolved? {
+        guard let attach else { return nil }
+        _ = try PromptStore.localReference(attach)
+        let stored = try await PromptStore(home: home).registry.load(attach)
+        let fingerprint = try loaded.fingerprint(cache: home.cache)
+        let verdict = AttachmentVerdict(
+            prompt: stored.prompt, promptName: stored.record.displayName,
+            model: .init(
+                base: fingerprint.base, shape: loaded.model.shape.promptShape, name: loaded.name,
+                source: fingerprint.source, argument: loaded.path), allowRelated: allowRelatedBase)
+        guard verdict.answer == .attach else { throw CommandFailure(.wrongBase, verdict.message) }
+        return Resolved(
+            prompt: stored.prompt, attachment: try PromptAttachment(stored.prompt, shape: loaded.model.shape))
+    }
+}
+
+/// How the next token is drawn and when generation ends.
+struct SamplingOptions: ParsableArguments {
+    @Option(help: "Randomness; 0 always takes the likeliest token.") var temperature: Float = 0
+    @Option(help: "Keep the likeliest K tokens; 0 keeps all.") var topK = 40
+    @Option(help: "Keep the likeliest tokens that together reach this probability.") var topP: Float = 0.95
+    @Option(help: "Keep tokens at least this fraction as likely as the likeliest.") var minP: Float = 0.05
+    @Option(help: "Divide the logits of tokens already seen by this; 1 leaves them.") var repetitionPenalty: Float = 1
+    @Option(help: "Seed of the draws (default: another each time).") var seed: UInt64?
+    @Option(help: "Tokens to write at most.") var maxTokens = 256
+    @Option(help: "End before this text appears; may be given several times.") var stop: [String] = []
+    @Option(help: "Number format of cached keys and values: f16 or f32.") var cacheType = "f16"
+
+    func validate() throws {
+        if maxTokens < 1 { throw ValidationError("--max-tokens must be at least 1, not \(maxTokens).") }
+        if !["f16", "f32"].contains(cacheType) { throw ValidationError("--cache-type must be f16 or f32, not \(cacheType).") }
+        do { try settings().validate() } catch { throw ValidationError("\(error).") }
+    }
+
+    var cacheElement: KVElement { cacheType == "f32" ? .f32 : .f16 }
+
+    func settings() -> SamplerSettings {
+        SamplerSettings(
+            temperature: temperature, topK: topK, topP: topP, minP: minP, repetitionPenalty: repetitionPenalty,
+            seed: seed ?? .random(in: .min ... .max))
+    }
+}

@@ -1,0 +1,31 @@
+import ArgumentParser
+import Conversion
+import Foundation
+import GGUF
+
+struct FingerprintCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "fingerprint", abstract: "Compute a model's base fingerprint: what its soft prompts are keyed by.",
+        discussion: """
+            The same numbers give the same fingerprint, whatever the container: tensor order, alignment and display \
+            metadata do not enter. The result is cached by path, size and modification time.
+            """)
+
+    @Argument(help: "Model file (GGUF).", completion: .file(extensions: ["gguf"])) var model: String
+    @Flag(help: "Compute it anew, even if it is cached.") var noCache = false
+    @Flag(help: "Print JSON.") var json = false
+
+    func run() throws {
+        let file = try GGUFFile(path: model)
+        let line = ProgressLine()
+        let result = try ModelFingerprint.compute(of: file, cacheFolder: noCache ? nil : Home().cache + "/fingerprints")
+        line.finish()
+        if json { return try Output.json(result.base) }
+        Output.line(result.base.fingerprint)
+        Output.line("  weights       \(result.base.weights)")
+        Output.line("  embedding     \(result.base.embedding)")
+        Output.line("  tokenizer     \(result.base.tokenizer)")
+        Output.line("  architecture  \(result.base.architecture)")
+        if let source = result.source { Output.line("  made from     \(source)") }
+    }
+}

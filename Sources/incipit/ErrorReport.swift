@@ -1,0 +1,42 @@
+import ArgumentParser
+import Foundation
+import GGUF
+import LanguageModels
+import OCIArtifacts
+import PromptRegistry
+import PromptTuning
+import SoftPrompts
+import Tokenization
+
+/// The one place where errors become exit codes.
+enum ErrorReport {
+    /// Prints the error as one sentence on standard error and ends the process.
+    static func exit(_ error: any Error) -> Never {
+        guard let status = status(of: error) else { IncipitCommand.exit(withError: error) }
+        Output.note("incipit: \(error)")
+        Foundation.exit(status.rawValue)
+    }
+
+    /// The exit code of an error of ours; nil for what ArgumentParser reports itself (usage, help, version).
+    private static func status(of error: any Error) -> ExitStatus? {
+        switch error {
+        case let failure as CommandFailure: return failure.status
+        case let error as RegistryError:
+            switch error.code {
+            case .manifestUnknown, .nameUnknown, .blobUnknown: return .notFound
+            case .transport, .unauthorized, .tooManyRequests, .storage: return .unavailable
+            case .corrupt, .digestInvalid, .sizeInvalid, .manifestInvalid, .notASoftPrompt: return .data
+            case .nameInvalid: return .usage
+            default: return .failure
+            }
+        case is OCIArtifactError: return .usage
+        case let error as TuningError: return error.code == .invalidSetting ? .usage : .data
+        case is GGUFError, is ModelError, is TokenizationError, is SoftPromptError: return .data
+        default:
+            let module = String(reflecting: type(of: error)).prefix { $0 != "." }
+            // ArgumentParser's own errors: it knows how to show usage beside them.
+            if module == "ArgumentParser" { return nil }
+            return .failure
+        }
+    }
+}

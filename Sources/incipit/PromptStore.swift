@@ -1,0 +1,55 @@
+import Foundation
+import OCIArtifacts
+import PromptRegistry
+import SoftPrompts
+
+/// The user's own registry, as commands use it.
+struct PromptStore {
+    let registry: PromptRegistry
+    let store: EmbeddedStore
+
+    init(home: Home = Home()) throws {
+        try Home.makeFolder(home.data)
+        store = try EmbeddedStore(path: home.registry)
+        registry = PromptRegistry(store)
+    }
+
+    /// A stored version, named.
+    struct Stored {
+        let version: String
+        let digest: String
+    }
+
+    /// A prompt's name without tag, as `tune` and `list` take it.
+    ///
+    /// - Throws: `CommandFailure` when the text is not one.
+    static func name(_ text: String) throws -> RepositoryName {
+        do {
+            return try RepositoryName(text)
+        } catch {
+            throw CommandFailure(.usage, "“\(text)” cannot name a prompt: \(error)")
+        }
+    }
+
+    /// `name:tag`, `name@digest` or `name` on this machine.
+    static func localReference(_ text: String) throws -> Reference {
+        let reference: Reference
+        do {
+            reference = try Reference(text)
+        } catch {
+            throw CommandFailure(.usage, "“\(text)” is no prompt reference: \(error); write NAME, NAME:TAG or NAME@DIGEST")
+        }
+        if let host = reference.host {
+            throw CommandFailure(
+                .usage, "“\(text)” names a prompt on \(host); pull it first: incipit pull \(text)")
+        }
+        return reference
+    }
+
+    func save(
+        _ prompt: SoftPrompt, name: RepositoryName, metrics: [String: String] = [:], layers: [PromptLayer] = []
+    ) async throws -> Stored {
+        let receipt = try await registry.store(prompt, name: name, layers: layers, metrics: metrics)
+        return Stored(version: "v\(receipt.number)", digest: receipt.digest.description)
+    }
+}
