@@ -47,7 +47,8 @@ public enum PairedComparison {
         let fewer = min(onlyA, onlyB)
         var tail = 0.0
         for k in 0...fewer {
-            let logarithm = lgamma(Double(n + 1)) - lgamma(Double(k + 1)) - lgamma(Double(n - k + 1)) - Double(n) * log(2)
+            let logarithm =
+                lgamma(Double(n + 1)) - lgamma(Double(k + 1)) - lgamma(Double(n - k + 1)) - Double(n) * log(2)
             tail += exp(logarithm)
         }
         return min(1, 2 * tail)

@@ -59,5 +59,7 @@ public struct StopSequences: Sendable {
 }
 
 extension ArraySlice<UInt8> {
-    fileprivate func hasSuffix(_ other: [UInt8]) -> Bool { count >= other.count && suffix(other.count).elementsEqual(other) }
+    fileprivate func hasSuffix(_ other: [UInt8]) -> Bool {
+        count >= other.count && suffix(other.count).elementsEqual(other)
+    }
 }

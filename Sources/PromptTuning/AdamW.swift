@@ -36,7 +36,9 @@ public struct AdamW: Optimizer {
         second = [Float](repeating: 0, count: parameterCount)
     }
 
-    public var state: OptimizerState { OptimizerState(optimizer: Self.name, step: stepCount, moments: [first, second]) }
+    public var state: OptimizerState {
+        OptimizerState(optimizer: Self.name, step: stepCount, moments: [first, second])
+    }
 
     public mutating func restore(_ state: OptimizerState) throws {
         try check(state, momentCount: 2)

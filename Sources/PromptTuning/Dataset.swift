@@ -38,7 +38,8 @@ public struct Dataset: Sendable {
             data = try Data(contentsOf: URL(fileURLWithPath: path), options: .mappedIfSafe)
         } catch {
             throw TuningError(
-                code: .unreadableFile, message: "the data file cannot be read: \(error.localizedDescription)", file: path)
+                code: .unreadableFile, message: "the data file cannot be read: \(error.localizedDescription)",
+                file: path)
         }
         try self.init(jsonLines: data, name: path, lineLimit: lineLimit)
     }

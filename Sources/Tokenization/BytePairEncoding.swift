@@ -86,8 +86,12 @@ public final class BytePairEncoding: Tokenizer {
         self.merges = merges
         self.symbols = symbols
         self.symbolIds = symbolIds
-        if duplicates > 0 { vocabulary.warn("\(duplicates) tokens repeat the text of another; the last of each counts") }
-        if unreadable > 0 { vocabulary.warn("\(unreadable) merges are not two texts in the byte alphabet and are ignored") }
+        if duplicates > 0 {
+            vocabulary.warn("\(duplicates) tokens repeat the text of another; the last of each counts")
+        }
+        if unreadable > 0 {
+            vocabulary.warn("\(unreadable) merges are not two texts in the byte alphabet and are ignored")
+        }
         if missing > 0 { vocabulary.warn("\(missing) bytes have no token; text that needs them loses them") }
         self.vocabulary = vocabulary
     }

@@ -9,7 +9,8 @@ struct PreTokenizer: Sendable {
     let ignoresMerges: Bool
     let addsBeginning: Bool
 
-    private init(_ names: String, _ scanners: [PieceScanner], ignoresMerges: Bool = false, addsBeginning: Bool = false) {
+    private init(_ names: String, _ scanners: [PieceScanner], ignoresMerges: Bool = false, addsBeginning: Bool = false)
+    {
         self.names = names.split(separator: " ").map(String.init)
         self.scanners = scanners
         self.ignoresMerges = ignoresMerges

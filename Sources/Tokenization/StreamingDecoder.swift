@@ -50,12 +50,14 @@ public struct StreamingDecoder: Sendable {
         for length in 1...3 where length <= count {
             let lead = bytes[count - length]
             if lead & 0xC0 == 0x80 { continue }
-            let needed = lead >= 0xF0 && lead <= 0xF4 ? 4 : lead >= 0xE0 && lead < 0xF0 ? 3 : lead >= 0xC2 && lead < 0xE0 ? 2 : 0
+            let needed =
+                lead >= 0xF0 && lead <= 0xF4 ? 4 : lead >= 0xE0 && lead < 0xF0 ? 3 : lead >= 0xC2 && lead < 0xE0 ? 2 : 0
             guard length < needed else { return 0 }
             if length > 1 {
                 let second = bytes[count - length + 1]
                 switch lead {
-                case 0xE0 where second < 0xA0, 0xED where second > 0x9F, 0xF0 where second < 0x90, 0xF4 where second > 0x8F:
+                case 0xE0 where second < 0xA0, 0xED where second > 0x9F, 0xF0 where second < 0x90,
+                    0xF4 where second > 0x8F:
                     return 0
                 default: break
                 }

@@ -60,7 +60,8 @@ extension Tokenizer {
 /// The tokenizers that exist: one line each.
 public enum TokenizerCatalog {
     public static let models: [(name: String, make: @Sendable (TokenizerDescription) throws -> any Tokenizer)] = [
-        ("gpt2", { try BytePairEncoding($0) })
+        ("gpt2", { try BytePairEncoding($0) }),
+        ("llama", { try SentencePieceBPE($0) }),
     ]
 
     /// Builds the tokenizer that `description.model` names.

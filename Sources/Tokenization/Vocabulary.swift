@@ -19,7 +19,8 @@ struct Vocabulary: Sendable {
         }
         guard tokens.count < Int(Int32.max) / 2 else {
             throw TokenizationError(
-                code: .invalidVocabulary, message: "the vocabulary has \(tokens.count) tokens, more than ids can number",
+                code: .invalidVocabulary,
+                message: "the vocabulary has \(tokens.count) tokens, more than ids can number",
                 field: "tokens")
         }
         for (name, count) in [("kinds", description.kinds.count), ("scores", description.scores.count)]

@@ -49,7 +49,7 @@ import Testing
     @Test func `top-p over a large vocabulary agrees with sorting it all`() throws {
         var random = RandomGenerator(seed: 3)
         for scale in [Float(0.5), 3, 30] {
-            let logits = (0..<5000).map { _ in Float(random.nextUniform() - 0.5) * scale }
+            let logits = (0..<400).map { _ in Float(random.nextUniform() - 0.5) * scale }
             let order = logits.indices.sorted { (-logits[$0], $0) < (-logits[$1], $1) }
             let weights = order.map { exp(Double(logits[$0]) - Double(logits[order[0]])) }
             let goal = 0.3 * weights.reduce(0, +)

@@ -43,7 +43,9 @@ import Testing
         let example = Example(input: "x {input}", target: "y")
         #expect(ExampleTemplate.standard.prompt(for: example) == "x {input}\nAnswer:")
         #expect(ExampleTemplate.standard.target(for: example) == " y")
-        #expect(try ExampleTemplate(prompt: "{input}|{input}", targetPrefix: "").prompt(for: example) == "x {input}|x {input}")
+        #expect(
+            try ExampleTemplate(prompt: "{input}|{input}", targetPrefix: "").prompt(for: example)
+                == "x {input}|x {input}")
         #expect(throws: TuningError.self) { try ExampleTemplate(prompt: "no place") }
     }
 }

@@ -32,7 +32,8 @@ import Testing
         var optimizer = try StochasticGradientDescent(parameterCount: 4, momentum: 0.9, weightDecay: 0.01)
         var parameters = start
         run(&optimizer, 0..<5, &parameters)
-        #expect(isClose(parameters, [0.17691843211650848, -0.9713461995124817, 1.9735883474349976, -2.079998016357422]))
+        #expect(
+            isClose(parameters, [0.17691843211650848, -0.9713461995124817, 1.9735883474349976, -2.079998016357422]))
     }
 
     @Test func `a restored state continues bit for bit`() throws {

@@ -78,7 +78,8 @@ import Testing
 
     @Test func `a hostile vocabulary never traps`() throws {
         let tokens: [[UInt8]] = [
-            [], [0xFF, 0xFE], Array("a".utf8), Array("a".utf8), Array("\u{144}".utf8), [0xC4], Array("<|x".utf8) + [0x80],
+            [], [0xFF, 0xFE], Array("a".utf8), Array("a".utf8), Array("\u{144}".utf8), [0xC4],
+            Array("<|x".utf8) + [0x80],
             [], Array("ab".utf8),
         ]
         let merges: [[UInt8]] = [
@@ -113,7 +114,9 @@ import Testing
         #expect(code(description) == .invalidVocabulary)
         description = Vocabularies.small(preTokenizer: "lama-bpe")
         #expect(code(description) == .unknownPreTokenizer)
-        #expect { try TokenizerCatalog.make(description) } throws: { "\($0)".contains("nearest known names: llama-bpe") }
+        #expect { try TokenizerCatalog.make(description) } throws: {
+            "\($0)".contains("nearest known names: llama-bpe")
+        }
         description.model = "gpt3"
         #expect(code(description) == .unknownModel)
     }

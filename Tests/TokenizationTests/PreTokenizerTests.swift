@@ -21,14 +21,19 @@ import Testing
         ("gpt-2", "a\u{3000}b\u{A0}\u{A0}c", ["a", "\u{3000}", "b", "\u{A0}", "\u{A0}", "c"]),
         ("smollm", "x 2024!", ["x", " ", "2", "0", "2", "4", "!"]),
         ("smollm", "½Ⅷ٣", ["½", "Ⅷ", "٣"]),
-        ("llama-bpe", "12345 \tfoo'LL(bar)\r\n\n  x", ["123", "45", " ", "\tfoo", "'LL", "(bar", ")\r\n\n", " ", " x"]),
+        (
+            "llama-bpe", "12345 \tfoo'LL(bar)\r\n\n  x",
+            ["123", "45", " ", "\tfoo", "'LL", "(bar", ")\r\n\n", " ", " x"]
+        ),
         ("llama-bpe", "  \n \n a", ["  \n \n", " a"]), ("llama-bpe", "'\u{17F}x", ["'\u{17F}", "x"]),
         ("qwen2", "12 e\u{301}", ["1", "2", " e", "\u{301}"]), ("qwen35", "12 e\u{301}", ["1", "2", " e\u{301}"]),
         ("gpt-4o", "HelloWorld's ABCdef/\n x", ["Hello", "World's", " ABCdef", "/\n", " x"]),
         ("tekken", "HTTPServer2x", ["HTTPServer", "2", "x"]),
         ("falcon", "a+=1234", ["a", "+=", "123", "4"]), ("default", "a`+12345", ["a", "`", "+", "123", "45"]),
         ("seed-coder", "!\n\na", ["!", "\n\n", "a"]),
-    ]) func `text is cut as the published expressions cut it`(_ name: String, _ text: String, _ expected: [String]) throws {
+    ]) func `text is cut as the published expressions cut it`(_ name: String, _ text: String, _ expected: [String])
+        throws
+    {
         #expect(try pieces(text, name) == expected)
     }
 

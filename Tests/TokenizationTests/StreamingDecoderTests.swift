@@ -35,7 +35,9 @@ import Testing
                 for c in leads {
                     for d in [0x41, 0x80, 0xE2] as [UInt8] {
                         let bytes = [a, b, c, d]
-                        #expect(tokenizer.decode(bytes.map(Int.init), skipSpecial: true) == String(decoding: bytes, as: UTF8.self))
+                        #expect(
+                            tokenizer.decode(bytes.map(Int.init), skipSpecial: true)
+                                == String(decoding: bytes, as: UTF8.self))
                     }
                 }
             }
