@@ -158,6 +158,19 @@ import Testing
         }
     }
 
+    @Test func aLostAnchorIsMadeAgain() async throws {
+        let source = MemoryStore()
+        let target = MemoryStore()
+        let receipt = try await PromptRegistry(source).store(Self.prompt(1), name: name)
+        let anchor = BaseAnchor(fingerprint: try Digest(Self.fingerprint(1).fingerprint))
+        try await source.deleteManifest(.digest(anchor.digest), in: name)
+        try await copyArtifact(.tag(.version(1)), from: source, repository: name, to: target, repository: name)
+        let stored = try await target.manifest(.tag(anchor.tag), in: name)
+        #expect(stored?.bytes == anchor.bytes)
+        let listed = try await PromptRegistry(target).list(base: Self.fingerprint(1))
+        #expect(listed.map(\.digest) == [receipt.digest])
+    }
+
     @Test func copyingOntoAnotherVersionIsDenied() async throws {
         let source = MemoryStore()
         let target = MemoryStore()
