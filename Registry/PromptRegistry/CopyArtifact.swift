@@ -121,6 +121,8 @@ private final class ArtifactCopy: Sendable {
             if try await destination.manifest(.digest(related.digest), in: to) != nil { continue }
             if let other = try await source.manifest(.digest(related.digest), in: from) {
                 try await run(other, tags: Self.anchorTag(other), depth: depth + 1)
+            } else if related.digest == manifest.subject?.digest {
+                try await putAnchor(of: manifest)
             }
         }
         try await copyBlobs(of: manifest)
@@ -132,6 +134,20 @@ private final class ArtifactCopy: Sendable {
                 try await run(other, tags: [], depth: depth + 1)
             }
         }
+    }
+
+    /// A source that lost the base anchor is no obstacle: the fingerprint is all it takes to make it again.
+    private func putAnchor(of manifest: Manifest) async throws {
+        guard let text = manifest.annotations[AnnotationKey.baseFingerprint], let fingerprint = try? Digest(text) else {
+            return
+        }
+        let anchor = BaseAnchor(fingerprint: fingerprint)
+        guard anchor.digest == manifest.subject?.digest else { return }
+        if try await destination.blob(Descriptor.empty.digest, in: to) == nil {
+            try await destination.writeBlob(Descriptor.emptyContent, in: to)
+        }
+        let stored = StoredManifest(digest: anchor.digest, mediaType: MediaType.imageManifest, bytes: anchor.bytes)
+        try await put(stored, tags: [anchor.tag])
     }
 
     private func put(_ stored: StoredManifest, tags: [Tag]) async throws {

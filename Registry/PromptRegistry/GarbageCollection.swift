@@ -48,13 +48,13 @@ extension EmbeddedStore {
                     WHERE NOT EXISTS (
                         SELECT 1 FROM refs JOIN manifests ON manifests.id = refs.manifest
                         WHERE refs.digest = repo_blobs.digest AND manifests.repository = repo_blobs.repository)
-                    AND (SELECT last_leased FROM blobs WHERE blobs.digest = repo_blobs.digest) < ?
+                    AND (SELECT last_leased FROM blobs WHERE blobs.digest = repo_blobs.digest) <= ?
                     """, arguments: [cutoff])
             report.links = db.changesCount
             let doomed = try Row.fetchAll(
                 db,
                 sql: """
-                    SELECT digest, stored_size FROM blobs WHERE last_leased < ?
+                    SELECT digest, stored_size FROM blobs WHERE last_leased <= ?
                     AND NOT EXISTS (SELECT 1 FROM repo_blobs WHERE repo_blobs.digest = blobs.digest)
                     AND NOT EXISTS (SELECT 1 FROM refs WHERE refs.digest = blobs.digest)
                     ORDER BY digest

@@ -49,7 +49,8 @@ public struct PromptRegistry: Sendable {
     ) async throws -> VersionReceipt {
         if let tag = tags.first(where: { $0.versionNumber != nil || $0.isReferrersFallback || $0.isBaseAnchor }) {
             throw RegistryError(
-                .denied, "\(tag) is reserved: version numbers are given by the registry, other tags are yours to choose",
+                .denied,
+                "\(tag) is reserved: version numbers are given by the registry, other tags are yours to choose",
                 repository: name)
         }
         if let parent, try await backend.manifest(.digest(parent), in: name) == nil {
@@ -98,7 +99,8 @@ public struct PromptRegistry: Sendable {
         let peft = try only(MediaType.softPromptPEFTConfig)
         let files = SoftPromptFile(
             tensors: try await bytes(of: tensors, in: name, limit: Self.largestTensorFile),
-            peftConfiguration: try await bytes(of: peft, in: name), configuration: try await bytes(of: config, in: name))
+            peftConfiguration: try await bytes(of: peft, in: name), configuration: try await bytes(of: config, in: name)
+        )
         let prompt = try files.prompt(name: "\(name):\(reference)")
         let anchor = BaseAnchor(fingerprint: try Digest(prompt.base.fingerprint))
         guard manifest.annotations[AnnotationKey.baseFingerprint] == prompt.base.fingerprint,
@@ -225,7 +227,8 @@ public struct PromptRegistry: Sendable {
             manifestSize: stored.bytes.count)
     }
 
-    private func bytes(of descriptor: Descriptor, in name: RepositoryName, limit: Int = 64 << 20) async throws -> [UInt8]
+    private func bytes(of descriptor: Descriptor, in name: RepositoryName, limit: Int = 64 << 20) async throws
+        -> [UInt8]
     {
         let bytes = try await backend.readBlob(descriptor.digest, in: name, limit: limit)
         guard bytes.count == descriptor.size,

@@ -51,7 +51,8 @@ import Testing
     @Test func mediaTypeParametersAreIgnored() throws {
         let manifest = Manifest(artifactType: "a/b", config: .empty, layers: [])
         #expect(
-            try Manifest.parse(manifest.serialized, mediaType: MediaType.imageManifest + " ; charset=utf-8") == manifest)
+            try Manifest.parse(manifest.serialized, mediaType: MediaType.imageManifest + " ; charset=utf-8") == manifest
+        )
     }
 
     static let config = #""config":{"mediaType":"a/b","digest":"\#(Descriptor.empty.digest)","size":2}"#

@@ -47,23 +47,28 @@ import Testing
         #expect(loaded.prompt == two)
         #expect(loaded.record.version == 2 && loaded.record.parent == first.digest)
         #expect(Set(loaded.record.tags.map(\.description)) == ["v2", "latest", "best"])
-        #expect(loaded.extraLayers.map(\.mediaType) == [MediaType.softPromptEvaluation, MediaType.softPromptTrainingLog])
+        #expect(
+            loaded.extraLayers.map(\.mediaType) == [MediaType.softPromptEvaluation, MediaType.softPromptTrainingLog])
         #expect(try await registry.layer(loaded.extraLayers[0], of: name) == Array("{\"accuracy\":0.93}".utf8))
         #expect(try await registry.load("demo/gloss@\(first.digest)").record.metrics == ["accuracy": "0.91"])
 
         try await registry.setTag(OCIArtifacts.Tag("best"), to: .tag(.version(1)), of: name)
         #expect(try await registry.load("demo/gloss:best").prompt == one)
-        await #expect(throws: RegistryError.self) { try await registry.setTag(.version(2), to: .tag(.version(1)), of: name) }
+        await #expect(throws: RegistryError.self) {
+            try await registry.setTag(.version(2), to: .tag(.version(1)), of: name)
+        }
     }
 
     @Test func theArtifactIsDeterministic() throws {
         let a = try PromptArtifact(Self.prompt(3))
         let b = try PromptArtifact(Self.prompt(3))
         #expect(a.bytes == b.bytes)
-        #expect(a.manifest.subject?.digest == BaseAnchor(fingerprint: try Digest(Self.fingerprint(1).fingerprint)).digest)
-        #expect(a.manifest.layers.compactMap { $0.annotations?["org.opencontainers.image.title"] } == [
-            "adapter_model.safetensors", "adapter_config.json",
-        ])
+        #expect(
+            a.manifest.subject?.digest == BaseAnchor(fingerprint: try Digest(Self.fingerprint(1).fingerprint)).digest)
+        #expect(
+            a.manifest.layers.compactMap { $0.annotations?["org.opencontainers.image.title"] } == [
+                "adapter_model.safetensors", "adapter_config.json",
+            ])
         #expect(try Manifest.parse(a.bytes).serialized == a.bytes)
     }
 
@@ -153,13 +158,27 @@ import Testing
         }
     }
 
+    @Test func aLostAnchorIsMadeAgain() async throws {
+        let source = MemoryStore()
+        let target = MemoryStore()
+        let receipt = try await PromptRegistry(source).store(Self.prompt(1), name: name)
+        let anchor = BaseAnchor(fingerprint: try Digest(Self.fingerprint(1).fingerprint))
+        try await source.deleteManifest(.digest(anchor.digest), in: name)
+        try await copyArtifact(.tag(.version(1)), from: source, repository: name, to: target, repository: name)
+        let stored = try await target.manifest(.tag(anchor.tag), in: name)
+        #expect(stored?.bytes == anchor.bytes)
+        let listed = try await PromptRegistry(target).list(base: Self.fingerprint(1))
+        #expect(listed.map(\.digest) == [receipt.digest])
+    }
+
     @Test func copyingOntoAnotherVersionIsDenied() async throws {
         let source = MemoryStore()
         let target = MemoryStore()
         try await PromptRegistry(source).store(Self.prompt(1), name: name)
         try await PromptRegistry(target).store(Self.prompt(2), name: name)
-        await #expect { try await copyArtifact(.tag(.version(1)), from: source, repository: name, to: target, repository: name) }
-        throws: { ($0 as? RegistryError)?.code == .denied }
+        await #expect {
+            try await copyArtifact(.tag(.version(1)), from: source, repository: name, to: target, repository: name)
+        } throws: { ($0 as? RegistryError)?.code == .denied }
     }
 
     @Test func aDamagedSourceIsNotCopied() async throws {
@@ -171,8 +190,9 @@ import Testing
         var stored = try Data(contentsOf: URL(fileURLWithPath: path))
         stored[stored.count - 9] ^= 1
         try stored.write(to: URL(fileURLWithPath: path))
-        await #expect { try await copyArtifact(.tag(.version(1)), from: source, repository: name, to: target, repository: name) }
-        throws: { ($0 as? RegistryError)?.code == .corrupt }
+        await #expect {
+            try await copyArtifact(.tag(.version(1)), from: source, repository: name, to: target, repository: name)
+        } throws: { ($0 as? RegistryError)?.code == .corrupt }
         let absent = try await target.manifest(.digest(receipt.digest), in: name)
         #expect(absent == nil)
     }

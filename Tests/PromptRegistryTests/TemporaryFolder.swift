@@ -26,7 +26,8 @@ final class TemporaryFolder: Sendable {
         let all = (try? FileManager.default.subpathsOfDirectory(atPath: root)) ?? []
         return all.filter { name in
             var isFolder: ObjCBool = false
-            return FileManager.default.fileExists(atPath: root + "/" + name, isDirectory: &isFolder) && !isFolder.boolValue
+            return FileManager.default.fileExists(atPath: root + "/" + name, isDirectory: &isFolder)
+                && !isFolder.boolValue
         }.map { root + "/" + $0 }
     }
 }

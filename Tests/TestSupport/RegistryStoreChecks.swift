@@ -103,7 +103,8 @@ public enum RegistryStoreChecks {
                 let source = ChunkSource(bytes, chunkSize: 50_000)
                 try await store.writeBlob(digest, size: size, in: repository) { source.next() }
                 let info = try await store.blob(digest, in: repository)
-                try expect(info == BlobInfo(digest: digest, size: size), "blob of \(size) bytes: \(String(describing: info))")
+                try expect(
+                    info == BlobInfo(digest: digest, size: size), "blob of \(size) bytes: \(String(describing: info))")
                 let back = try await store.readBlob(digest, in: repository)
                 try expect(back == bytes, "blob of \(size) bytes came back different")
             }
@@ -324,7 +325,8 @@ public enum RegistryStoreChecks {
             of: anchor.digest, artifactType: "application/vnd.example.other.v1", in: repository)
         try expect(filtered.map(\.digest) == [.sha256(of: second)], "filtered: \(filtered)")
         try expect(filtered.first?.annotations?["note"] == "r2", "a referrer lost its annotations")
-        try expect(filtered.first?.size == second.count, "a referrer has size \(String(describing: filtered.first?.size))")
+        try expect(
+            filtered.first?.size == second.count, "a referrer has size \(String(describing: filtered.first?.size))")
         try await store.deleteManifest(.digest(.sha256(of: first)), in: repository)
         let rest = try await store.referrers(of: anchor.digest, artifactType: nil, in: repository)
         try expect(rest.map(\.digest) == [.sha256(of: second)], "after a deletion: \(rest)")

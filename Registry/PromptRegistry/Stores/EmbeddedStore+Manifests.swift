@@ -54,7 +54,7 @@ extension EmbeddedStore {
                     arguments: [repository.description])
             ).max()
             let number = existing ?? (highest ?? 0) + 1
-            try put.run(db, tags: admission.tags + [.version(number), .latest])
+            try put.run(db, tags: admission.tags + [.version(number)] + (existing == nil ? [.latest] : []))
             return VersionReceipt(digest: digest, number: number, isNew: existing == nil)
         }
     }
@@ -174,7 +174,8 @@ extension EmbeddedStore {
     }
 
     /// The journal of a repository's tags, newest first; of one tag when given.
-    public func tagEvents(in repository: RepositoryName, tag: Tag? = nil, limit: Int = 1000) async throws -> [TagEvent] {
+    public func tagEvents(in repository: RepositoryName, tag: Tag? = nil, limit: Int = 1000) async throws -> [TagEvent]
+    {
         try await catalogue.read { db in
             try Row.fetchAll(
                 db,

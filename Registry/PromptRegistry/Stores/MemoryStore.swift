@@ -150,7 +150,9 @@ public final class MemoryStore: UploadStore, VersionStore {
             let entry = state.repositories[repository] ?? Repository()
             let existing = entry.tags.filter { $0.value == digest }.compactMap(\.key.versionNumber).min()
             let number = existing ?? (entry.versions.keys.compactMap(\.versionNumber).max() ?? 0) + 1
-            try put(admission, tags: admission.tags + [.version(number), .latest], in: repository, &state)
+            try put(
+                admission, tags: admission.tags + [.version(number)] + (existing == nil ? [.latest] : []),
+                in: repository, &state)
             return VersionReceipt(digest: digest, number: number, isNew: existing == nil)
         }
     }
