@@ -40,17 +40,13 @@ public enum FloatProduct {
         _ c: UnsafeMutablePointer<Float>, _ ldc: Int
     ) {
         guard m > 0, n > 0 else { return }
-        _ = singleThreaded
-        cblas_sgemm(
-            CblasRowMajor, transposesA ? CblasTrans : CblasNoTrans, transposesB ? CblasTrans : CblasNoTrans,
-            blasint(m), blasint(n), blasint(k), alpha, a, blasint(lda), b, blasint(ldb), beta, c, blasint(ldc))
+        copenblas_sgemm(
+            transposesA, transposesB, Int32(m), Int32(n), Int32(k), alpha, a, Int32(lda), b, Int32(ldb), beta, c,
+            Int32(ldc))
     }
 
-    /// The processor that OpenBLAS took this one for, for reports.
-    public static var coreName: String { String(cString: openblas_get_corename()) }
-
-    /// Switches OpenBLAS's threads off, once.
-    private static let singleThreaded: Void = openblas_set_num_threads(1)
+    /// The processor whose kernels OpenBLAS uses, for reports; nil without OpenBLAS, when a slow plain loop stands in.
+    public static var coreName: String? { copenblas_core_name().map { String(cString: $0) } }
 
     /// Runs `body(row, rows, column, columns)` for each tile of a grid that depends on m and n only.
     private static func overTiles(_ m: Int, _ n: Int, _ pool: ThreadPool, _ body: (Int, Int, Int, Int) -> Void) {
