@@ -14,7 +14,9 @@ let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 
 let package = Package(
     name: "incipit",
-    products: [],
+    products: [
+        .executable(name: "incipit", targets: ["incipit"])
+    ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
@@ -34,20 +36,66 @@ let package = Package(
         .target(
             name: "SoftPrompts", dependencies: ["TensorTypes", "Safetensors"], path: "Formats/SoftPrompts",
             swiftSettings: checked),
+        .target(
+            name: "Conversion", dependencies: ["GGUF", "Safetensors", "SoftPrompts", crypto],
+            path: "Formats/Conversion", swiftSettings: checked),
+
         // MARK: Sources: kernels, layers, models, generation, tuning
         .target(name: "CKernels", path: "Sources/CKernels", cSettings: optimised),
-        .systemLibrary(
-            name: "COpenBLAS", path: "Sources/COpenBLAS", pkgConfig: "openblas",
-            providers: [.apt(["libopenblas-dev"])]),
         .target(
-            name: "Kernels", dependencies: ["CKernels", "COpenBLAS", "TensorTypes"], path: "Sources/Kernels",
+            name: "Kernels", dependencies: ["CKernels", "TensorTypes"], path: "Sources/Kernels",
             swiftSettings: computing),
         .target(
             name: "Layers", dependencies: ["Kernels", "TensorTypes"], path: "Sources/Layers", swiftSettings: computing),
         .target(name: "Tokenization", path: "Sources/Tokenization", swiftSettings: checked),
         .target(
-            name: "LanguageModels", dependencies: ["Layers", "Tokenization", "GGUF", "Safetensors", "SoftPrompts"],
+            name: "LanguageModels",
+            dependencies: ["Layers", "Tokenization", "GGUF", "Safetensors", "SoftPrompts", "Conversion"],
             path: "Sources/LanguageModels", swiftSettings: checked),
-        .executableTarget(name: "lab", dependencies: ["LanguageModels"], path: "lab", swiftSettings: checked),
+        .target(
+            name: "Generation", dependencies: ["LanguageModels", "SoftPrompts"], path: "Sources/Generation",
+            swiftSettings: checked),
+        .target(
+            name: "PromptTuning", dependencies: ["LanguageModels", "SoftPrompts", "Safetensors"],
+            path: "Sources/PromptTuning", swiftSettings: checked),
+        .target(
+            name: "Evaluation", dependencies: ["Generation", "PromptTuning"], path: "Sources/Evaluation",
+            swiftSettings: checked),
+
+        // MARK: Registry: versioned prompts, stored and exchanged
+        .systemLibrary(
+            name: "CZstd", path: "Registry/CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+        .target(
+            name: "OCIArtifacts", dependencies: [crypto], path: "Registry/OCIArtifacts", swiftSettings: checked),
+        .target(
+            name: "PromptRegistry",
+            dependencies: ["OCIArtifacts", "CZstd", "SoftPrompts", .product(name: "GRDB", package: "GRDB.swift")],
+            path: "Registry/PromptRegistry", swiftSettings: checked),
+        .target(
+            name: "OCIClient",
+            dependencies: [
+                "OCIArtifacts", "PromptRegistry", .product(name: "AsyncHTTPClient", package: "async-http-client"),
+            ],
+            path: "Registry/OCIClient", swiftSettings: checked),
+        .target(
+            name: "OCIServer",
+            dependencies: [
+                "OCIArtifacts", "PromptRegistry", .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "Registry/OCIServer", swiftSettings: checked),
+
+        // MARK: Front doors
+        .executableTarget(
+            name: "incipit",
+            dependencies: [
+                "Evaluation", "PromptRegistry", "OCIClient", "OCIServer",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Sources/incipit", swiftSettings: checked),
+
+        // MARK: Tests
+        .target(name: "Fixtures", path: "Fixtures", exclude: ["Data", "Golden", "Models", "Scripts", "README.md"],
+            sources: ["Fixtures.swift"], swiftSettings: checked),
     ]
 )

@@ -40,7 +40,7 @@ public final class Activations {
 
     /// Makes room for (tokens, columns). Contents are lost when it has to grow.
     public func reserve(tokens: Int, columns: Int) {
-        precondition(tokens >= 0 && columns > 0, "activations of \(tokens) × \(columns)")
+        require(tokens >= 0 && columns > 0, "activations of \(tokens) × \(columns)")
         let blocks = columns % Int(CK_BLOCK_COLUMNS) == 0 ? columns / Int(CK_BLOCK_COLUMNS) : 0
         let floatBytes = Self.rounded(tokens * columns * 4)
         let int8Bytes = Self.rounded(tokens * blocks * Int(CK_BLOCK_COLUMNS))
@@ -68,7 +68,7 @@ public final class Activations {
             start32: side(5).assumingMemoryBound(to: Int32.self))
     }
 
-    /// Fills the int8 form of the first `tokens` rows from `floats`. Does nothing when `columns` is not a multiple of 32.
+    /// Fills the int8 form of the first `tokens` rows from `floats`; does nothing when 32 does not divide `columns`.
     ///
     /// `columns` must be what `reserve` was called with, `tokens` at most that.
     public func quantize(tokens: Int, columns: Int, pool: ThreadPool) {
@@ -104,9 +104,10 @@ public final class Activations {
 
     /// Runs `row` on each token's floats, then makes its int8 form, while the row is in the cache.
     private func fill(
-        tokens: Int, columns: Int, pool: ThreadPool, _ row: (_ token: Int, _ floats: UnsafeMutablePointer<Float>) -> Void
+        tokens: Int, columns: Int, pool: ThreadPool,
+        _ row: (_ token: Int, _ floats: UnsafeMutablePointer<Float>) -> Void
     ) {
-        precondition(tokens <= self.tokens && columns == self.columns, "activations were not reserved for this shape")
+        require(tokens <= self.tokens && columns == self.columns, "activations were not reserved for this shape")
         let floats = floats
         let quantizes = columns % Int(CK_BLOCK_COLUMNS) == 0
         let operation = kernels.row.pointee.quantize_row!
@@ -130,7 +131,7 @@ public final class Activations {
     private static func allocate(_ byteCount: Int) -> UnsafeMutableRawPointer {
         var memory: UnsafeMutableRawPointer?
         let status = posix_memalign(&memory, 64, byteCount)
-        precondition(status == 0, "no memory for \(byteCount) bytes of activations")
+        require(status == 0, "no memory for \(byteCount) bytes of activations")
         return memory!
     }
 }

@@ -9,7 +9,7 @@ public enum KVElement: Sendable, Hashable {
 
 /// Causal attention of new queries against a KV cache.
 public enum AttentionKernel {
-    /// out[t, h] = Σ_s softmax_s(scale · queries[t, h] · keys[h / group, s]) · values[h / group, s], s in 0 ... past + t.
+    /// out[t, h] = Σ_s softmax_s(scale · queries[t, h] · keys[g, s]) · values[g, s], s in 0 ... past + t, g = h / group.
     ///
     /// The keys and values of the new tokens must already be in the cache. The result does not depend on the number of
     /// threads, bit for bit. Below 8 tokens each query is handled alone; then a query's result does not depend on the
@@ -39,8 +39,10 @@ public enum AttentionKernel {
         headDimension: Int, scale: Float, into out: UnsafeMutablePointer<Float>, outStride: Int, pool: ThreadPool,
         kernels: KernelTable
     ) {
-        precondition(keyValueHeadCount > 0 && headCount % keyValueHeadCount == 0 && headCount > 0)
-        precondition(past >= 0 && tokens >= 0 && past + tokens <= capacity, "past + tokens exceeds the cache")
+        require(
+            keyValueHeadCount > 0 && headCount > 0 && headCount % keyValueHeadCount == 0 && headDimension > 0,
+            "\(headCount) heads on \(keyValueHeadCount) key-value heads of \(headDimension) dimensions")
+        require(past >= 0 && tokens >= 0 && past + tokens <= capacity, "past + tokens exceeds the cache")
         let call = ck_attention(
             queries: queries, out: out, keys: keys, values: values, half: element == .f16, query_stride: queryStride,
             out_stride: outStride, capacity: capacity, head_dimension: headDimension, head_count: headCount,

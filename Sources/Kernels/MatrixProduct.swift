@@ -39,12 +39,12 @@ public enum MatrixProduct {
         guard tokens > 0, !jobs.isEmpty else { return }
         let columns = activations.columns
         for job in jobs {
-            precondition(job.matrix.columns == columns, "matrix of \(job.matrix.columns) columns, activations \(columns)")
-            precondition(job.stride >= job.matrix.rows || tokens == 1, "output stride \(job.stride) is too small")
+            require(job.matrix.columns == columns, "matrix of \(job.matrix.columns) columns, activations \(columns)")
+            require(job.stride >= job.matrix.rows || tokens == 1, "output stride \(job.stride) is too small")
             if case .panels = job.matrix.storage {
-                precondition(tokens == activations.quantizedTokens, "the int8 form of \(tokens) tokens is missing")
+                require(tokens == activations.quantizedTokens, "the int8 form of \(tokens) tokens is missing")
             } else {
-                precondition(tokens <= activations.tokens, "activations hold fewer than \(tokens) tokens")
+                require(tokens <= activations.tokens, "activations hold fewer than \(tokens) tokens")
             }
         }
 
@@ -56,8 +56,9 @@ public enum MatrixProduct {
         unitCounts.reserveCapacity(jobs.count)
         for job in jobs { unitCounts.append((job.matrix.rows + unitRows - 1) / unitRows) }
         let units = unitCounts.reduce(0, +)
-        let usesBLAS = tokens >= blasTokens && jobs.contains { if case .floats = $0.matrix.storage { true } else { false } }
-        let step = usesBLAS ? 8 : max(1, units * chunkCount / (pool.threadCount * 8))
+        let usesBLAS = tokens >= blasTokens
+        let hasFloats = jobs.contains { if case .floats = $0.matrix.storage { true } else { false } }
+        let step = usesBLAS && hasFloats ? 8 : max(1, units * chunkCount / (pool.threadCount * 8))
         let tasksPerChunk = (units + step - 1) / step
 
         nonisolated(unsafe) let jobs = jobs  // threads write disjoint rows of the outputs
@@ -79,7 +80,7 @@ public enum MatrixProduct {
                     let last = min(end, base + unitCounts[job])
                     multiply(
                         jobs[job], units: unit - base..<last - base, tokens: firstToken..<endToken, floats: floats,
-                        columns: columns, quantized: quantized, kernels: kernels)
+                        columns: columns, usesBLAS: usesBLAS, quantized: quantized, kernels: kernels)
                     unit = last
                 }
             }
@@ -98,7 +99,7 @@ public enum MatrixProduct {
 
     private static func multiply(
         _ job: ProductJob, units: Range<Int>, tokens: Range<Int>, floats: UnsafeMutablePointer<Float>, columns: Int,
-        quantized: UnsafePointer<ck_activations>, kernels: UnsafePointer<ck_table_row>
+        usesBLAS: Bool, quantized: UnsafePointer<ck_activations>, kernels: UnsafePointer<ck_table_row>
     ) {
         switch job.matrix.storage {
         case .panels(let matrix):
@@ -111,7 +112,7 @@ public enum MatrixProduct {
             let rows = units.lowerBound * unitRows..<min(job.matrix.rows, units.upperBound * unitRows)
             let x = floats + tokens.lowerBound * columns
             let out = job.output + tokens.lowerBound * job.stride
-            guard quantized.pointee.tokens >= blasTokens else {
+            guard usesBLAS else {
                 kernels.pointee.float_rows(
                     weights, element, columns, rows.lowerBound, rows.upperBound, x, columns, tokens.count, out,
                     job.stride, job.accumulate)

@@ -112,7 +112,7 @@ public final class PackedMatrix: @unchecked Sendable {  // immutable after init;
     ///
     /// For embedding look-ups and for the float products of training. `range` must lie in 0 ..< rows.
     public func decode(rows range: Range<Int>, into output: UnsafeMutablePointer<Float>) {
-        precondition(range.lowerBound >= 0 && range.upperBound <= rows, "rows \(range) of a matrix with \(rows) rows")
+        require(range.lowerBound >= 0 && range.upperBound <= rows, "rows \(range) of a matrix with \(rows) rows")
         switch storage {
         case .panels(var matrix):
             for row in range { ck_unpack_row(&matrix, row, output + (row - range.lowerBound) * columns) }

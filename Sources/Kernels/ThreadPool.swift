@@ -27,7 +27,7 @@ public final class ThreadPool: @unchecked Sendable {
     private let callers = Mutex(())
     private var threads: [pthread_t] = []
 
-    /// Starts `threadCount - 1` threads. Fewer than 1 counts as 1. When the system refuses a thread, the pool is smaller.
+    /// Starts `threadCount - 1` threads; below 1 counts as 1. If the system refuses a thread, the pool is smaller.
     public init(threadCount: Int) {
         let team = Team()
         self.team = team
@@ -65,7 +65,7 @@ public final class ThreadPool: @unchecked Sendable {
             body(0)
             return
         }
-        precondition(!team.isOwnThread, "a task of a ThreadPool called the pool that it runs on")
+        require(!team.isOwnThread, "a task of a ThreadPool called the pool that it runs on")
         callers.withLock { _ in
             withoutActuallyEscaping(body) { escapable in
                 team.start(escapable)
@@ -140,7 +140,7 @@ private final class Team: @unchecked Sendable {  // see ThreadPool
         pthread_mutex_init(mutex, nil)
         pthread_cond_init(wake, nil)
         pthread_cond_init(done, nil)
-        precondition(pthread_key_create(member, nil) == 0, "no thread-specific key left for a ThreadPool")
+        require(pthread_key_create(member, nil) == 0, "no thread-specific key left for a ThreadPool")
     }
 
     deinit {
@@ -209,7 +209,7 @@ private final class Team: @unchecked Sendable {  // see ThreadPool
             let now = generation.load(ordering: .acquiring)
             if now < 0 { return }
             seen = now
-            job!(index)
+            runJob(index)
             if running.wrappingSubtract(1, ordering: .sequentiallyConsistent).newValue == 0,
                 callerSleeps.load(ordering: .sequentiallyConsistent)
             {
@@ -219,6 +219,10 @@ private final class Team: @unchecked Sendable {  // see ThreadPool
             }
         }
     }
+
+    /// A call of its own, so that no reference to the closure outlives it.
+    @inline(never)
+    private func runJob(_ index: Int) { job!(index) }
 
     /// True once the condition holds; false when it did not within about 50 microseconds.
     private func spin(until condition: () -> Bool) -> Bool {

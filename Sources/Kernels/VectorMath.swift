@@ -34,7 +34,7 @@ public enum VectorMath {
     /// The softmax of a row, in place. Entries of -infinity become 0; at least one must be finite.
     public static func softmax(_ row: UnsafeMutablePointer<Float>, count: Int) { kernels.softmax(row, count) }
 
-    /// log Σ e^row, without overflow. Of an empty row: -infinity plus rounding, that is, not a number.
+    /// log Σ e^row, without overflow. -infinity of an empty row; NaN when every entry is -infinity.
     public static func logSumExp(_ row: UnsafePointer<Float>, count: Int) -> Float { kernels.log_sum_exp(row, count) }
 
     /// dS = scale · p · (dP − Σ p · dP): through a softmax with result `p` whose input was `scale` times s.

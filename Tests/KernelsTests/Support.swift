@@ -90,7 +90,7 @@ func expectClose(
         let error = abs(Double(actual[i]) - expected[i])
         if !(error <= tolerance * magnitudes[i] + 1e-30) {
             Issue.record(
-                "element \(i) is \(actual[i]), expected \(expected[i]) within \(tolerance * magnitudes[i]); \(comment ?? "")",
+                "element \(i): \(actual[i]) for \(expected[i]) ± \(tolerance * magnitudes[i]); \(comment ?? "")",
                 sourceLocation: sourceLocation)
             return
         }

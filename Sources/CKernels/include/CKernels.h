@@ -67,7 +67,7 @@ typedef struct ck_activations {
     int32_t *start8;    ///< -8 * (sum of q): what an accumulator starts at when the weights have offset 8
     int32_t *start16;
     int32_t *start128;
-    int32_t *start32;   ///< [2 halves]: -32 * (sum of q over 16 columns); [block][half][token in tile], at 2 * t * blocks
+    int32_t *start32;   ///< -32 * (sum of q over 16 columns), as [block][half][token in tile] at 2 * t * blocks
 } ck_activations;
 
 /// Width of the tile that starts when `remaining` tokens are left.

@@ -7,7 +7,8 @@
 
 #include "../types/panel.h"
 
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi2"))), apply_to = function)
+#pragma clang attribute push(                                                                                        \
+    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi2"))), apply_to = function)
 #define ROW avx512
 #define VL 16
 #define MAX_TILE 16

@@ -115,18 +115,32 @@ void ck_pack_panel(ck_kind kind, const uint8_t *rows, size_t row_count, size_t c
     }
 }
 
-void ck_unpack_row(const ck_matrix *matrix, size_t row, float *out) {
-    const ck_kind kind = matrix->kind;
+/// `kind` is a constant wherever this is inlined.
+CK_INLINE void unpack_row_of(const ck_kind kind, const ck_matrix *matrix, size_t row, float *out) {
     const size_t blocks = matrix->columns / CK_BLOCK_COLUMNS, r = row % CK_PANEL_ROWS;
     const uint8_t *panel = matrix->panels + row / CK_PANEL_ROWS * matrix->panel_bytes;
     const uint8_t *quants = panel + ck_scale_bytes(kind, blocks);
-    const int offset = ck_offset(kind);
-    for (size_t b = 0; b < blocks; b++, quants += ck_quant_bytes(kind)) {
-        ck_block_scales s;
-        ck_read_scales(kind, panel, b, &s);
+    for (size_t b = 0; b < blocks; b++, quants += ck_quant_bytes(kind), out += CK_BLOCK_COLUMNS) {
+        float scale[2], minimum;
+        ck_read_row_scales(kind, panel, b, r, scale, &minimum);
+#pragma clang loop unroll(full)
         for (size_t c = 0; c < CK_BLOCK_COLUMNS; c++) {
-            const float value = s.scale[c / 16][r] * (float)(ck_read_quant(kind, quants, r, c) - offset);
-            out[b * CK_BLOCK_COLUMNS + c] = ck_has_minimum(kind) ? value + s.minimum[r] : value;
+            const float value = scale[c / 16] * (float)(ck_read_quant(kind, quants, r, c) - ck_offset(kind));
+            out[c] = ck_has_minimum(kind) ? value + minimum : value;
         }
+    }
+}
+
+void ck_unpack_row(const ck_matrix *matrix, size_t row, float *out) {
+    switch (matrix->kind) {
+    case CK_Q4_0: unpack_row_of(CK_Q4_0, matrix, row, out); break;
+    case CK_Q4_1: unpack_row_of(CK_Q4_1, matrix, row, out); break;
+    case CK_Q5_0: unpack_row_of(CK_Q5_0, matrix, row, out); break;
+    case CK_Q5_1: unpack_row_of(CK_Q5_1, matrix, row, out); break;
+    case CK_Q8_0: unpack_row_of(CK_Q8_0, matrix, row, out); break;
+    case CK_Q4_K: unpack_row_of(CK_Q4_K, matrix, row, out); break;
+    case CK_Q5_K: unpack_row_of(CK_Q5_K, matrix, row, out); break;
+    case CK_Q6_K: unpack_row_of(CK_Q6_K, matrix, row, out); break;
+    case CK_KIND_COUNT: break;
     }
 }

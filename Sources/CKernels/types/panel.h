@@ -96,23 +96,32 @@ typedef struct ck_block_scales {
     float minimum[CK_PANEL_ROWS];
 } ck_block_scales;
 
+/// Scales (of both halves) and minimum of one row of a block.
+CK_INLINE void ck_read_row_scales(ck_kind kind, const uint8_t *section, size_t block, size_t r, float scale[2],
+                                  float *minimum) {
+    *minimum = 0;
+    if (kind == CK_Q6_K) {
+        const uint8_t *super = section + block / 8 * 288, *own = super + 32 + block % 8 * 32;
+        const float d = ck_half_at(super + 2 * r);
+        scale[0] = d * (float)(int8_t)own[r];
+        scale[1] = d * (float)(int8_t)own[16 + r];
+    } else if (ck_is_super(kind)) {
+        const uint8_t *super = section + block / 8 * 320, *own = super + 64 + block % 8 * 32;
+        scale[0] = scale[1] = ck_half_at(super + 2 * r) * (float)own[r];
+        *minimum = -ck_half_at(super + 32 + 2 * r) * (float)own[16 + r];
+    } else {
+        const uint8_t *own = section + block * (ck_has_minimum(kind) ? 64 : 32);
+        scale[0] = scale[1] = ck_half_at(own + 2 * r);
+        if (ck_has_minimum(kind)) *minimum = ck_half_at(own + 32 + 2 * r);
+    }
+}
+
 CK_INLINE void ck_read_scales(ck_kind kind, const uint8_t *section, size_t block, ck_block_scales *out) {
     for (size_t r = 0; r < CK_PANEL_ROWS; r++) {
-        out->minimum[r] = 0;
-        if (kind == CK_Q6_K) {
-            const uint8_t *super = section + block / 8 * 288, *own = super + 32 + block % 8 * 32;
-            const float d = ck_half_at(super + 2 * r);
-            out->scale[0][r] = d * (float)(int8_t)own[r];
-            out->scale[1][r] = d * (float)(int8_t)own[16 + r];
-        } else if (ck_is_super(kind)) {
-            const uint8_t *super = section + block / 8 * 320, *own = super + 64 + block % 8 * 32;
-            out->scale[0][r] = out->scale[1][r] = ck_half_at(super + 2 * r) * (float)own[r];
-            out->minimum[r] = -ck_half_at(super + 32 + 2 * r) * (float)own[16 + r];
-        } else {
-            const uint8_t *own = section + block * (ck_has_minimum(kind) ? 64 : 32);
-            out->scale[0][r] = out->scale[1][r] = ck_half_at(own + 2 * r);
-            if (ck_has_minimum(kind)) out->minimum[r] = ck_half_at(own + 32 + 2 * r);
-        }
+        float scale[2];
+        ck_read_row_scales(kind, section, block, r, scale, &out->minimum[r]);
+        out->scale[0][r] = scale[0];
+        out->scale[1][r] = scale[1];
     }
 }
 

@@ -14,6 +14,9 @@
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c"))), \
                              apply_to = function)
 
+/// Measured on Emerald Rapids: 0 reaches 70 % of the read bandwidth, 1024 80 %, 4096 90 %; more brings nothing.
+#define PREFETCH_DISTANCE 4096
+
 /// f16 x 16 at `p` as floats.
 CK_INLINE __m512 halves(const uint8_t *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p)); }
 CK_INLINE __m512 unsigned_bytes(const uint8_t *p) {
@@ -54,7 +57,8 @@ CK_INLINE void unpack_quants(const ck_kind kind, const uint8_t *block, __m512i w
         for (int g = 0; g < 8; g++) {
             const __m512i plane = _mm512_load_si512(block + 256 + 64 * (g / 4));
             const int j = g % 4;
-            const __m512i moved = j <= 2 ? _mm512_slli_epi16(plane, j <= 2 ? 4 - 2 * j : 0) : _mm512_srli_epi16(plane, 2);
+            const __m512i moved = j <= 2 ? _mm512_slli_epi16(plane, j <= 2 ? 4 - 2 * j : 0)
+                                         : _mm512_srli_epi16(plane, 2);
             w[g] = _mm512_ternarylogic_epi32(w[g], moved, upper, 0xF8);
         }
     }
@@ -110,7 +114,11 @@ CK_INLINE void panel_times_tile(const ck_kind kind, const int T, const uint8_t *
         }
         __m512i w[8];
         unpack_quants(kind, quants, w);
-        if (T <= 2) _mm_prefetch((const char *)quants + 2048, _MM_HINT_T0);
+        if (T <= 4) { // bound by memory: one stream a core does not keep enough lines in flight by itself
+#pragma clang loop unroll(full)
+            for (size_t i = 0; i < ck_quant_bytes(kind); i += 64)
+                _mm_prefetch((const char *)quants + PREFETCH_DISTANCE + i, _MM_HINT_T0);
+        }
         quants += ck_quant_bytes(kind);
         // Four tokens at a time: enough independent chains, and few enough registers. The empty statements keep the
         // compiler from mixing the groups, which would spill.
