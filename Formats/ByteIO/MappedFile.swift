@@ -82,6 +82,9 @@ public final class MappedFile: Sendable {
     /// The bytes. Valid only while the object lives: keep a reference beside it.
     public var unsafeBytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }
 
+    /// A copy of all bytes; safe to use after the object is gone.
+    public func copyBytes() -> [UInt8] { withExtendedLifetime(self) { Array(unsafeBytes) } }
+
     /// Asks the system to read a range ahead of use; has no other effect.
     public func willNeed(_ range: Range<Int>) {
         guard isMapped, let base, !range.isEmpty else { return }

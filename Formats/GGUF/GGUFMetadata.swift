@@ -18,11 +18,6 @@ public struct GGUFMetadata: Sendable {
 
     public init() {}
 
-    /// - Precondition: keys are unique.
-    public init(_ pairs: KeyValuePairs<String, GGUFValue>) {
-        for (key, value) in pairs { precondition(append(key, value), "duplicate key \(key)") }
-    }
-
     public var count: Int { entries.count }
     public var keys: [String] { entries.map(\.key) }
 
@@ -51,6 +46,14 @@ public struct GGUFMetadata: Sendable {
         index[exact] = entries.count
         entries.append(Entry(key: key, value: value))
         return true
+    }
+}
+
+extension GGUFMetadata: ExpressibleByDictionaryLiteral {
+    /// - Precondition: keys are unique.
+    public init(dictionaryLiteral pairs: (String, GGUFValue)...) {
+        self.init()
+        for (key, value) in pairs { precondition(append(key, value), "duplicate key \(key)") }
     }
 }
 

@@ -46,7 +46,7 @@ public struct PEFTFolder: Sendable {
         guard configurationFile.count <= SoftPromptConfiguration.sizeLimit else {
             throw refuse(.invalidConfiguration, "the configuration has \(configurationFile.count) bytes")
         }
-        let json = try JSONValue.parse(configurationFile.unsafeBytes, path: configurationPath)
+        let json = try JSONValue.parse(configurationFile.copyBytes(), path: configurationPath)
         try self.init(path: path, json: json, file: SafetensorsFile(path: tensorPath), task: task)
     }
 

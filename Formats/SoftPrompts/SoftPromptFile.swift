@@ -92,5 +92,5 @@ public struct SoftPromptFile: Sendable, Equatable {
         configuration = try Self.read("\(folder)/\(Self.configurationFileName)")
     }
 
-    private static func read(_ path: String) throws -> [UInt8] { Array(try MappedFile(path: path).unsafeBytes) }
+    private static func read(_ path: String) throws -> [UInt8] { try MappedFile(path: path).copyBytes() }
 }
