@@ -11,9 +11,9 @@ public struct FileIdentity: Hashable, Sendable {
 
 /// A whole file mapped into memory, read-only.
 ///
-/// Opening costs no reading; pages come in when they are touched. The size is taken once at opening; a file that another
-/// process shortens while it is mapped faults on access, which is why everything of ours writes by ``AtomicFile``.
-/// A file of 0 bytes is fine. The mapping lives as long as the object.
+/// Opening costs no reading; pages come in when they are touched. The size is taken once at opening; a file that
+/// another process shortens while it is mapped faults on access, which is why everything of ours writes by
+/// ``AtomicFile``. A file of 0 bytes is fine. The mapping lives as long as the object.
 public final class MappedFile: Sendable {
     /// The path as it was given, or the name given to bytes in memory.
     public let path: String

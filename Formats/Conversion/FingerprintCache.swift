@@ -30,7 +30,8 @@ struct FingerprintCache {
     func read() -> ModelFingerprint? {
         guard let file = try? MappedFile(path: path), let json = try? JSONValue.parse(file.copyBytes()),
             json["key"] == key, let base = try? BaseFingerprint(json: json["base"] ?? .null),
-            let rows = json["tensors"]?.arrayValue, let tokenizer = json["tokenizer"], let architecture = json["architecture"]
+            let rows = json["tensors"]?.arrayValue, let tokenizer = json["tokenizer"],
+            let architecture = json["architecture"]
         else { return nil }
         var tensors: [ModelFingerprint.Tensor] = []
         for row in rows {

@@ -2,8 +2,8 @@ import ByteIO
 
 /// The key-value pairs of a GGUF file, in their order.
 ///
-/// The getters that throw name the key, what was expected and what is there, so that their errors can be shown as they are.
-/// Integers are accepted in any width that holds the value.
+/// The getters that throw name the key, what was expected and what is there, so that their errors can be shown as they
+/// are. Integers are accepted in any width that holds the value.
 public struct GGUFMetadata: Sendable {
     /// One pair.
     public struct Entry: Sendable, Hashable {

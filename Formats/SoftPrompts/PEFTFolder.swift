@@ -31,7 +31,8 @@ public struct PEFTFolder: Sendable {
         let configurationPath = "\(path)/\(SoftPromptFile.peftConfigurationFileName)"
         let tensorPath = "\(path)/\(SoftPromptFile.tensorFileName)"
         guard files.fileExists(atPath: configurationPath) else {
-            throw refuse(.missingFile, "there is no \(SoftPromptFile.peftConfigurationFileName); this is no PEFT folder")
+            throw refuse(
+                .missingFile, "there is no \(SoftPromptFile.peftConfigurationFileName); this is no PEFT folder")
         }
         guard files.fileExists(atPath: tensorPath) else {
             let hasPickle = files.fileExists(atPath: "\(path)/adapter_model.bin")
