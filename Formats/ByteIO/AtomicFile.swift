@@ -2,9 +2,9 @@ import Foundation
 
 /// Writing files so that a reader, or a crash, sees either the old content or the whole new one.
 ///
-/// The bytes go to a temporary file in the same folder, are flushed to disk, and take the final name by `rename`; then the
-/// folder is flushed. When anything throws, the temporary file is removed and the destination is untouched. A killed
-/// process leaves at most a file whose name starts with ``temporaryPrefix``.
+/// The bytes go to a temporary file in the same folder, are flushed to disk, and take the final name by `rename`; then
+/// the folder is flushed. When anything throws, the temporary file is removed and the destination is untouched. A
+/// killed process leaves at most a file whose name starts with ``temporaryPrefix``.
 ///
 ///     try AtomicFile.write(to: "model.gguf") { file in
 ///         try file.write(header)
@@ -22,7 +22,9 @@ public enum AtomicFile {
         to path: String, permissions: UInt32? = nil, _ body: (inout Writer) throws -> Void
     ) throws {
         let folder = folder(of: path)
-        let temporary = folder + "/" + temporaryPrefix + String(getpid()) + "-" + String(UInt64.random(in: .min ... .max), radix: 36)
+        let temporary =
+            folder + "/" + temporaryPrefix + String(getpid()) + "-"
+            + String(UInt64.random(in: .min ... .max), radix: 36)
         let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
         guard descriptor >= 0 else { throw ByteIOError.failed("write the file", path: path, number: errno) }
         var isOpen = true
@@ -121,7 +123,9 @@ extension AtomicFile {
         public mutating func write(_ bytes: some Collection<UInt8>) throws(ByteIOError) {
             var failure: ByteIOError?
             let done: Void? = bytes.withContiguousStorageIfAvailable { storage in
-                do { try write(UnsafeRawBufferPointer(storage)) } catch let error as ByteIOError { failure = error } catch {
+                do { try write(UnsafeRawBufferPointer(storage)) } catch let error as ByteIOError {
+                    failure = error
+                } catch {
                 }
             }
             if let failure { throw failure }

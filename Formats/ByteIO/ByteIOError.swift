@@ -21,6 +21,8 @@ public struct ByteIOError: Error, Sendable, CustomStringConvertible, LocalizedEr
         public static let outOfBounds = Code("out of bounds")
         /// The text is not the JSON that was asked for.
         public static let invalidJSON = Code("invalid JSON")
+        /// A JSON object has one key twice.
+        public static let duplicateKey = Code("duplicate key")
         /// A JSON value has another type than asked for, or is missing.
         public static let unexpectedJSON = Code("unexpected JSON")
     }

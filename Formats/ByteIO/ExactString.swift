@@ -1,7 +1,7 @@
 /// A string that equals another only when their UTF-8 bytes are the same.
 ///
-/// Swift compares strings by canonical equivalence, so "é" composed and "é" decomposed are equal. Names in files are bytes;
-/// two tensors may well differ only there. Use this as the key of dictionaries and sets of names.
+/// Swift compares strings by canonical equivalence, so "é" composed and "é" decomposed are equal. Names in files are
+/// bytes; two tensors may well differ only there. Use this as the key of dictionaries and sets of names.
 public struct ExactString: Hashable, Comparable, Sendable, CustomStringConvertible {
     public let text: String
     public init(_ text: String) { self.text = text }

@@ -13,7 +13,7 @@ extension JSONValue {
     /// - Parameters:
     ///   - bytes: UTF-8.
     ///   - path: names the file in errors.
-    /// - Throws: ``ByteIOError`` with code `invalidJSON`, the reason and the byte offset.
+    /// - Throws: ``ByteIOError`` with code `invalidJSON` or `duplicateKey`, the reason and the byte offset.
     public static func parse(
         _ bytes: UnsafeRawBufferPointer, path: String? = nil, options: ParsingOptions = .init()
     ) throws(ByteIOError) -> JSONValue {
@@ -106,7 +106,7 @@ struct JSONParser {
             let value = try parseValue()
             guard object.append(key, value) else {
                 throw ByteIOError(
-                    .invalidJSON, "the key \(key.quotedForMessage) occurs twice in one object", path: path,
+                    .duplicateKey, "the key \(key.quotedForMessage) occurs twice in one object", path: path,
                     offset: keyOffset)
             }
             skipSpace()
@@ -186,7 +186,9 @@ struct JSONParser {
             if !isNegative {
                 return Int64(exactly: magnitude).map { .integer($0) } ?? .unsigned(magnitude)
             }
-            if magnitude != 0, magnitude <= UInt64(Int64.max) + 1 { return .integer(Int64(truncatingIfNeeded: 0 &- magnitude)) }
+            if magnitude != 0, magnitude <= UInt64(Int64.max) + 1 {
+                return .integer(Int64(truncatingIfNeeded: 0 &- magnitude))
+            }
         }
         let text = String(decoding: UnsafeRawBufferPointer(rebasing: bytes[start..<offset]), as: UTF8.self)
         guard let value = Double(text), value.isFinite else {

@@ -1,8 +1,8 @@
 extension JSONValue {
     /// The canonical text: UTF-8, keys sorted by their bytes, no white space, only the escapes JSON demands.
     ///
-    /// Two equal values give the same bytes. Doubles are written in the shortest form that reads back as the same value and
-    /// always show that they are no integers ("1.0"); those that are not finite become `null`.
+    /// Two equal values give the same bytes. Doubles are written in the shortest form that reads back as the same
+    /// value and always show that they are no integers ("1.0"); those that are not finite become `null`.
     public func canonicalBytes() -> [UInt8] {
         var writer = JSONTextWriter(sortsKeys: true, indent: nil)
         writer.write(self, level: 0)

@@ -11,9 +11,9 @@ public struct FileIdentity: Hashable, Sendable {
 
 /// A whole file mapped into memory, read-only.
 ///
-/// Opening costs no reading; pages come in when they are touched. The size is taken once at opening; a file that another
-/// process shortens while it is mapped faults on access, which is why everything of ours writes by ``AtomicFile``.
-/// A file of 0 bytes is fine. The mapping lives as long as the object.
+/// Opening costs no reading; pages come in when they are touched. The size is taken once at opening; a file that
+/// another process shortens while it is mapped faults on access, which is why everything of ours writes by
+/// ``AtomicFile``. A file of 0 bytes is fine. The mapping lives as long as the object.
 public final class MappedFile: Sendable {
     /// The path as it was given, or the name given to bytes in memory.
     public let path: String
@@ -81,6 +81,9 @@ public final class MappedFile: Sendable {
 
     /// The bytes. Valid only while the object lives: keep a reference beside it.
     public var unsafeBytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }
+
+    /// A copy of all bytes; safe to use after the object is gone.
+    public func copyBytes() -> [UInt8] { withExtendedLifetime(self) { Array(unsafeBytes) } }
 
     /// Asks the system to read a range ahead of use; has no other effect.
     public func willNeed(_ range: Range<Int>) {

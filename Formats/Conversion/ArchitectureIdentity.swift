@@ -5,9 +5,9 @@ import TensorTypes
 
 /// The hyperparameters of a model that change what it computes.
 ///
-/// Each is written only when it differs from what readers take when it is missing, so that a file that spells defaults out
-/// equals one that does not. Lists with one value a layer shrink to that value when all are the same. Floats are the bits
-/// of an F32. Context length, vocabulary size (the embedding shows it) and names do not enter.
+/// Each is written only when it differs from what readers take when it is missing, so that a file that spells defaults
+/// out equals one that does not. Lists with one value a layer shrink to that value when all are the same. Floats are
+/// the bits of an F32. Context length, vocabulary size (the embedding shows it) and names do not enter.
 enum ArchitectureIdentity {
     private static let integers = [
         "embedding_length", "block_count", "feed_forward_length", "expert_count", "expert_used_count",
@@ -77,7 +77,8 @@ enum ArchitectureIdentity {
         let prefix = "\(name).rope.scaling."
         let type = try metadata.stringIfPresent(prefix + "type") ?? "linear"
         // Files from before the key have the inverse-free older name.
-        let factor = try metadata.floatIfPresent(prefix + "factor") ?? metadata.floatIfPresent("\(name).rope.scale_linear")
+        let factor =
+            try metadata.floatIfPresent(prefix + "factor") ?? metadata.floatIfPresent("\(name).rope.scale_linear")
         let isScaled = factor.map { $0 != 0 && $0 != 1 } ?? false
         guard type != "none", isScaled || type == "yarn" || type == "longrope" else { return }
         result["rope.scaling.type"] = .string(type)
@@ -89,7 +90,9 @@ enum ArchitectureIdentity {
 
     /// Removes what equals the value readers assume.
     private static func removeDefaults(_ result: inout JSONObject) {
-        if result["attention.head_count_kv"] == result["attention.head_count"] { result["attention.head_count_kv"] = nil }
+        if result["attention.head_count_kv"] == result["attention.head_count"] {
+            result["attention.head_count_kv"] = nil
+        }
         if let width = result["embedding_length"]?.intValue, let heads = result["attention.head_count"]?.intValue,
             heads > 0
         {

@@ -28,9 +28,10 @@ struct FingerprintCache {
 
     /// What was stored for exactly this state of the file; nil when there is nothing, or it cannot be read.
     func read() -> ModelFingerprint? {
-        guard let file = try? MappedFile(path: path), let json = try? JSONValue.parse(file.unsafeBytes),
+        guard let file = try? MappedFile(path: path), let json = try? JSONValue.parse(file.copyBytes()),
             json["key"] == key, let base = try? BaseFingerprint(json: json["base"] ?? .null),
-            let rows = json["tensors"]?.arrayValue, let tokenizer = json["tokenizer"], let architecture = json["architecture"]
+            let rows = json["tensors"]?.arrayValue, let tokenizer = json["tokenizer"],
+            let architecture = json["architecture"]
         else { return nil }
         var tensors: [ModelFingerprint.Tensor] = []
         for row in rows {

@@ -7,11 +7,13 @@ import TensorTypes
 
 /// The identity of a model file: the same numbers give the same fingerprint, whatever the container.
 ///
-/// - A tensor's digest is `SHA256(name ‖ 0 ‖ type ‖ 0 ‖ dims ‖ 0 ‖ SHA256(data))`. F16 and BF16 count as the F32 they widen to;
-///   other types are their raw bytes. Dimensions are decimal, in ggml's order, without trailing ones, joined by `x`.
-/// - `weights` is the SHA-256 of the tensors' digests in byte order of their names. Left out are `rope_freqs.weight`, which
-///   follows from hyperparameters, and an `output.weight` that repeats the token embedding.
-/// - `embedding` is the digest of `token_embd.weight`; `tokenizer` and `architecture` are SHA-256 of the canonical JSON of
+/// - A tensor's digest is `SHA256(name ‖ 0 ‖ type ‖ 0 ‖ dims ‖ 0 ‖ SHA256(data))`. F16 and BF16 count as the F32 they
+///   widen to; other types are their raw bytes. Dimensions are decimal, in ggml's order, without trailing ones, joined
+/// by `x`.
+/// - `weights` is the SHA-256 of the tensors' digests in byte order of their names. Left out are `rope_freqs.weight`,
+///   which follows from hyperparameters, and an `output.weight` that repeats the token embedding.
+/// - `embedding` is the digest of `token_embd.weight`; `tokenizer` and `architecture` are SHA-256 of the canonical
+///   JSON of
 ///   ``TokenizerIdentity`` and ``ArchitectureIdentity``.
 /// - `fingerprint` is the SHA-256 of the canonical JSON of those four.
 ///
@@ -42,9 +44,9 @@ public struct ModelFingerprint: Sendable, Equatable {
 
     /// Computes the fingerprint of a file, or takes it from the cache.
     /// - Parameters:
-    ///   - cacheFolder: a folder for results, made when missing; nil does without. A result is used again while the file's
-    ///     path, device, inode, size and modification time (in nanoseconds) are the same. A cache that cannot be read or
-    ///     written is ignored.
+    ///   - cacheFolder: a folder for results, made when missing; nil does without. A result is used again while the
+    ///     file's path, device, inode, size and modification time (in nanoseconds) are the same. A cache that cannot
+    ///     be read or written is ignored.
     ///   - progress: called from several threads with the bytes hashed so far and in all.
     /// - Throws: ``FingerprintError`` when the file has no token embedding or no architecture.
     public static func compute(
@@ -88,7 +90,8 @@ public struct ModelFingerprint: Sendable, Equatable {
             embedding: parts.embedding, tokenizer: parts.tokenizer, architecture: parts.architecture)
         let source = try? file.metadata.stringIfPresent("incipit.source.fingerprint")
         return ModelFingerprint(
-            base: base, tensors: digests.map(\.tensor), source: source.flatMap { BaseFingerprint.isDigest($0) ? $0 : nil },
+            base: base, tensors: digests.map(\.tensor),
+            source: source.flatMap { BaseFingerprint.isDigest($0) ? $0 : nil },
             tokenizerDetails: details, architectureDetails: architecture, isFromCache: false)
     }
 }

@@ -95,7 +95,8 @@ enum TensorDigests {
                 let end = min(start + piece * size, bytes.count)
                 tensor.type.decode(UnsafeRawBufferPointer(rebasing: bytes[start..<end]), into: floats)
                 let count = (end - start) / size
-                hash.update(bufferPointer: UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(floats)[..<(count * 4)]))
+                hash.update(
+                    bufferPointer: UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(floats)[..<(count * 4)]))
                 start = end
             }
         }

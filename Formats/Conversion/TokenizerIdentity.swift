@@ -37,7 +37,8 @@ enum TokenizerIdentity {
         guard let array = try metadata.arrayIfPresent(key) else { return nil }
         guard array.elementType == .string else {
             throw FingerprintError(
-                .malformedMetadata, "metadata key \(key) should be an array of strings but is one of \(array.elementType)",
+                .malformedMetadata,
+                "metadata key \(key) should be an array of strings but is one of \(array.elementType)",
                 path: metadata.path)
         }
         var values: [JSONValue] = []

@@ -2,8 +2,8 @@ import ByteIO
 
 /// The key-value pairs of a GGUF file, in their order.
 ///
-/// The getters that throw name the key, what was expected and what is there, so that their errors can be shown as they are.
-/// Integers are accepted in any width that holds the value.
+/// The getters that throw name the key, what was expected and what is there, so that their errors can be shown as they
+/// are. Integers are accepted in any width that holds the value.
 public struct GGUFMetadata: Sendable {
     /// One pair.
     public struct Entry: Sendable, Hashable {
@@ -17,11 +17,6 @@ public struct GGUFMetadata: Sendable {
     public var path: String?
 
     public init() {}
-
-    /// - Precondition: keys are unique.
-    public init(_ pairs: KeyValuePairs<String, GGUFValue>) {
-        for (key, value) in pairs { precondition(append(key, value), "duplicate key \(key)") }
-    }
 
     public var count: Int { entries.count }
     public var keys: [String] { entries.map(\.key) }
@@ -51,6 +46,14 @@ public struct GGUFMetadata: Sendable {
         index[exact] = entries.count
         entries.append(Entry(key: key, value: value))
         return true
+    }
+}
+
+extension GGUFMetadata: ExpressibleByDictionaryLiteral {
+    /// - Precondition: keys are unique.
+    public init(dictionaryLiteral pairs: (String, GGUFValue)...) {
+        self.init()
+        for (key, value) in pairs { precondition(append(key, value), "duplicate key \(key)") }
     }
 }
 

@@ -96,7 +96,8 @@ struct GGUFParser {
         guard !raw.isEmpty else { throw failure(.malformed, "metadata pair \(number + 1) has an empty key", at: start) }
         guard raw.count <= GGUFLimits.keyLength else {
             throw failure(
-                .malformed, "metadata pair \(number + 1) has a key of \(raw.count) bytes (limit \(GGUFLimits.keyLength))",
+                .malformed,
+                "metadata pair \(number + 1) has a key of \(raw.count) bytes (limit \(GGUFLimits.keyLength))",
                 at: start)
         }
         guard let key = String(validating: raw, as: UTF8.self) else {
@@ -120,16 +121,19 @@ struct GGUFParser {
         case .int16: return .int16(try integer(Int16.self, "the value of \(key.quotedForMessage)"))
         case .uint32: return .uint32(try integer(UInt32.self, "the value of \(key.quotedForMessage)"))
         case .int32: return .int32(try integer(Int32.self, "the value of \(key.quotedForMessage)"))
-        case .float32: return .float32(Float(bitPattern: try integer(UInt32.self, "the value of \(key.quotedForMessage)")))
+        case .float32:
+            return .float32(Float(bitPattern: try integer(UInt32.self, "the value of \(key.quotedForMessage)")))
         case .uint64: return .uint64(try integer(UInt64.self, "the value of \(key.quotedForMessage)"))
         case .int64: return .int64(try integer(Int64.self, "the value of \(key.quotedForMessage)"))
-        case .float64: return .float64(Double(bitPattern: try integer(UInt64.self, "the value of \(key.quotedForMessage)")))
+        case .float64:
+            return .float64(Double(bitPattern: try integer(UInt64.self, "the value of \(key.quotedForMessage)")))
         case .string: return .string(GGUFString(bytes: Array(try string("the value of \(key.quotedForMessage)"))))
         case .bool:
             let byte = try integer(UInt8.self, "the value of \(key.quotedForMessage)")
             guard byte <= 1 else {
                 throw failure(
-                    .malformed, "metadata key \(key.quotedForMessage) is a bool of value \(byte); only 0 and 1 are valid",
+                    .malformed,
+                    "metadata key \(key.quotedForMessage) is a bool of value \(byte); only 0 and 1 are valid",
                     at: reader.offset - 1)
             }
             return .bool(byte == 1)
@@ -154,12 +158,14 @@ struct GGUFParser {
         let type = try valueType("the element type of", key, at: start)
         guard type != .array else {
             throw failure(
-                .malformed, "metadata key \(key.quotedForMessage) is an array of arrays, which is not supported", at: start)
+                .malformed, "metadata key \(key.quotedForMessage) is an array of arrays, which is not supported",
+                at: start)
         }
         let count = try count("the array \(key.quotedForMessage)", eachAtLeast: type.fixedSize ?? wordSize)
         let first = reader.offset
         if let size = type.fixedSize {
-            let elements = try bytes(count * size, "the array \(key.quotedForMessage)")  // Cannot overflow: count() compared the product.
+            // Cannot overflow: count() compared the product.
+            let elements = try bytes(count * size, "the array \(key.quotedForMessage)")
             if type == .bool, let bad = elements.firstIndex(where: { $0 > 1 }) {
                 throw failure(
                     .malformed, "metadata key \(key.quotedForMessage) holds a bool of value \(elements[bad])",
@@ -175,7 +181,9 @@ struct GGUFParser {
         }
         // Version 1 has shorter lengths; take the strings out.
         var strings: [GGUFString] = []
-        for _ in 0..<count { strings.append(GGUFString(bytes: Array(try string("a string of the array \(key.quotedForMessage)")))) }
+        for _ in 0..<count {
+            strings.append(GGUFString(bytes: Array(try string("a string of the array \(key.quotedForMessage)"))))
+        }
         return GGUFArray(strings)
     }
 
@@ -227,7 +235,8 @@ struct GGUFParser {
         guard raw.count <= GGUFLimits.tensorNameLength else {
             throw failure(
                 .badTensor,
-                "tensor \(number + 1) has a name of \(raw.count) bytes (limit \(GGUFLimits.tensorNameLength))", at: start)
+                "tensor \(number + 1) has a name of \(raw.count) bytes (limit \(GGUFLimits.tensorNameLength))",
+                at: start)
         }
         guard let name = String(validating: raw, as: UTF8.self) else {
             throw failure(.badTensor, "the name of tensor \(number + 1) is not valid UTF-8", at: start)
@@ -252,7 +261,8 @@ struct GGUFParser {
             dimensions.append(dimension)
         }
         let typeStart = reader.offset
-        let type = try tensorType(integer(UInt32.self, "the type of tensor \(name.quotedForMessage)"), tensor: name, at: typeStart)
+        let type = try tensorType(
+            integer(UInt32.self, "the type of tensor \(name.quotedForMessage)"), tensor: name, at: typeStart)
         let row = dimensions.first ?? 1
         guard row % type.blockSize == 0 else {
             throw tensorFailure(
@@ -297,7 +307,8 @@ struct GGUFParser {
             let name = description.name
             guard description.offset % UInt64(alignment) == 0 else {
                 throw tensorFailure(
-                    name, "starts at offset \(description.offset), which is not a multiple of the alignment \(alignment)",
+                    name,
+                    "starts at offset \(description.offset), which is not a multiple of the alignment \(alignment)",
                     at: description.start)
             }
             guard let offset = Int(exactly: description.offset), dataOffset <= file.count,
@@ -326,7 +337,8 @@ struct GGUFParser {
             (tensors[$0].fileOffset, tensors[$0].byteCount, $0) < (tensors[$1].fileOffset, tensors[$1].byteCount, $1)
         }
         if order != Array(tensors.indices) {
-            header.warnings.append("tensors are not listed in the order of their data; other programs may refuse the file")
+            header.warnings.append(
+                "tensors are not listed in the order of their data; other programs may refuse the file")
         }
         var end = header.dataOffset
         var paddedEnd = header.dataOffset
@@ -347,7 +359,8 @@ struct GGUFParser {
         }
         if holes > 0 {
             header.warnings.append(
-                "there \(holes == 1 ? "is a hole" : "are \(holes) holes") in the tensor data; other programs may refuse the file")
+                "there \(holes == 1 ? "is a hole" : "are \(holes) holes") in the tensor data; other programs may refuse the file"
+            )
         }
         guard !tensors.isEmpty else { return }
         if file.count < paddedEnd {
@@ -370,7 +383,9 @@ struct GGUFParser {
         wordSize == 4 ? UInt64(try integer(UInt32.self, what())) : try integer(UInt64.self, what())
     }
 
-    private mutating func bytes(_ count: Int, _ what: @autoclosure () -> String) throws(GGUFError) -> UnsafeRawBufferPointer {
+    private mutating func bytes(_ count: Int, _ what: @autoclosure () -> String) throws(GGUFError)
+        -> UnsafeRawBufferPointer
+    {
         do { return try reader.readBytes(count, what()) } catch { throw truncation(error) }
     }
 

@@ -131,8 +131,8 @@ public enum GGUFValue: Hashable, Sendable {
 
 /// An array of a metadata value.
 ///
-/// The elements stay where they are, usually in the mapped file: a vocabulary of 250 000 tokens costs nothing until it is
-/// asked for. Copying an array copies a reference.
+/// The elements stay where they are, usually in the mapped file: a vocabulary of 250 000 tokens costs nothing until it
+/// is asked for. Copying an array copies a reference.
 public struct GGUFArray: Sendable {
     /// Never `array`.
     public let elementType: GGUFValueType

@@ -3,9 +3,9 @@ import TensorTypes
 
 /// Writes GGUF files (version 3, little endian).
 ///
-/// Tensors are added with their shape and a way to produce their bytes; ``write(to:)`` then streams header and data into a
-/// temporary file that takes the final name when all is well. At no time is more than one tensor's bytes in memory, and
-/// not even that when the source writes in pieces.
+/// Tensors are added with their shape and a way to produce their bytes; ``write(to:)`` then streams header and data
+/// into a temporary file that takes the final name when all is well. At no time is more than one tensor's bytes in
+/// memory, and not even that when the source writes in pieces.
 ///
 ///     var writer = try GGUFWriter(metadata: ["general.architecture": .text("llama")])
 ///     try writer.add(name: "token_embd.weight", type: .f32, dimensions: [64, 256], floats: values)
@@ -86,7 +86,8 @@ public struct GGUFWriter {
             guard !overflow else { throw refuse("is too large") }
             elementCount = product
         }
-        guard (dimensions.first ?? 1) % type.blockSize == 0, let byteCount = type.byteCount(elements: elementCount) else {
+        guard (dimensions.first ?? 1) % type.blockSize == 0, let byteCount = type.byteCount(elements: elementCount)
+        else {
             throw refuse("has rows of \(dimensions.first ?? 1) values, which are not whole \(type.name) blocks")
         }
         guard names.insert(ExactString(name)).inserted else { throw refuse("is added twice") }
@@ -103,7 +104,8 @@ public struct GGUFWriter {
             let expected = tensors.removeLast().byteCount
             names.remove(ExactString(name))
             throw GGUFError(
-                .invalidContent, "tensor \(name.quotedForMessage) has \(bytes.count) bytes; its shape needs \(expected)",
+                .invalidContent,
+                "tensor \(name.quotedForMessage) has \(bytes.count) bytes; its shape needs \(expected)",
                 tensor: name)
         }
     }

@@ -64,7 +64,8 @@ public final class SafetensorsFile: Sendable {
     public func requireTensor(named name: String) throws(SafetensorsError) -> SafetensorsTensor {
         if let tensor = tensor(named: name) { return tensor }
         let known = tensors.prefix(5).map(\.name.quotedForMessage).joined(separator: ", ")
-        let have = tensors.isEmpty ? "the file has no tensors" : "the file has \(known)\(tensors.count > 5 ? ", …" : "")"
+        let have =
+            tensors.isEmpty ? "the file has no tensors" : "the file has \(known)\(tensors.count > 5 ? ", …" : "")"
         throw SafetensorsError(
             .missingTensor, "tensor \(name.quotedForMessage) is missing; \(have)", path: path, tensor: name)
     }

@@ -20,9 +20,9 @@ struct SafetensorsHeader {
         do {
             root = try JSONValue.parse(json)
         } catch {
-            let isDuplicate = error.message.contains("occurs twice")
             throw SafetensorsError(
-                isDuplicate ? .duplicateName : .invalidHeader, "the header is refused: \(error.message)", path: path,
+                error.code == .duplicateKey ? .duplicateName : .invalidHeader,
+                "the header is refused: \(error.message)", path: path,
                 offset: error.offset.map { $0 + 8 })
         }
         guard let object = root.objectValue else {
@@ -103,8 +103,8 @@ struct SafetensorsHeader {
         guard let offsets = value["data_offsets"]?.arrayValue, offsets.count == 2,
             let begin = offsets[0].unsignedValue, let end = offsets[1].unsignedValue
         else { throw invalid(name, "has no data_offsets that are two integers from 0 on") }
-        // Numbers beyond Int cannot be places in a file; the size check below would find them anyway, once the shape has
-        // been looked at, as the reference does.
+        // Numbers beyond Int cannot be places in a file; the size check below would find them anyway, once the shape
+        // has been looked at, as the reference does.
         let size = try byteCount(name, type, shape)
         guard begin <= end, let first = Int(exactly: begin), let last = Int(exactly: end) else {
             throw SafetensorsError(
@@ -156,7 +156,8 @@ struct SafetensorsHeader {
         var end = 0
         for tensor in tensors {
             guard tensor.dataOffsets.lowerBound == end else {
-                let what = tensor.dataOffsets.lowerBound < end ? "overlaps the tensor before it" : "leaves a hole before it"
+                let what =
+                    tensor.dataOffsets.lowerBound < end ? "overlaps the tensor before it" : "leaves a hole before it"
                 throw SafetensorsError(
                     .invalidOffsets,
                     "tensor \(tensor.name.quotedForMessage) begins at \(tensor.dataOffsets.lowerBound) of the data but "
@@ -176,6 +177,7 @@ struct SafetensorsHeader {
     }
 
     private func invalid(_ name: String, _ reason: String) -> SafetensorsError {
-        SafetensorsError(.invalidHeader, "tensor \(name.quotedForMessage) \(reason)", path: path, offset: 8, tensor: name)
+        SafetensorsError(
+            .invalidHeader, "tensor \(name.quotedForMessage) \(reason)", path: path, offset: 8, tensor: name)
     }
 }

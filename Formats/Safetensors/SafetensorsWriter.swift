@@ -115,7 +115,8 @@ public struct SafetensorsWriter {
         json.append(contentsOf: repeatElement(0x20, count: (8 - json.count % 8) % 8))
         guard json.count <= SafetensorsFile.headerLimit else {
             throw SafetensorsError(
-                .headerTooLarge, "the header would have \(json.count) bytes; the format allows \(SafetensorsFile.headerLimit)")
+                .headerTooLarge,
+                "the header would have \(json.count) bytes; the format allows \(SafetensorsFile.headerLimit)")
         }
         try output.write(withUnsafeBytes(of: UInt64(json.count).littleEndian) { Array($0) })
         try output.write(json)

@@ -81,7 +81,8 @@ public struct AttachmentVerdict: Sendable, Equatable {
             return "has vectors of \(own.hiddenSize) values and this model takes \(model.hiddenSize)"
         case .keysAndValues:
             guard PrefixLayout(own) != PrefixLayout(model) else { return nil }
-            return "has \(own.layerCount) layers of \(own.keyValueHeadCount) key-value heads of \(own.headDimension) and "
+            return
+                "has \(own.layerCount) layers of \(own.keyValueHeadCount) key-value heads of \(own.headDimension) and "
                 + "this model \(model.layerCount) layers of \(model.keyValueHeadCount) of \(model.headDimension)"
         }
     }
@@ -107,7 +108,8 @@ public struct AttachmentVerdict: Sendable, Equatable {
 
     /// The argument as a shell takes it.
     private static func shellQuoted(_ text: String) -> String {
-        let isPlain = !text.isEmpty
+        let isPlain =
+            !text.isEmpty
             && text.utf8.allSatisfy {
                 $0 >= 0x80 || ($0 | 0x20 >= 0x61 && $0 | 0x20 <= 0x7A) || ($0 >= 0x30 && $0 <= 0x39)
                     || "-_./:+,=@%".utf8.contains($0)

@@ -35,7 +35,8 @@ public struct BaseFingerprint: Hashable, Sendable, Codable {
         for (name, value) in parts where !Self.isDigest(value) {
             throw SoftPromptError(
                 .invalidDigest,
-                "the base's \(name) is \(value.quotedForMessage); \"sha256:\" and 64 lower-case hex digits are expected")
+                "the base's \(name) is \(value.quotedForMessage); \"sha256:\" and 64 lower-case hex digits are expected"
+            )
         }
     }
 

@@ -6,9 +6,9 @@ enum PEFT {
 
     /// A configuration that every PEFT since 0.5 loads.
     ///
-    /// A prompt at the input is written as `PROMPT_TUNING` with random initialisation (which is ignored on loading), whatever
-    /// method made it; keys and values as `PREFIX_TUNING` without projection. Newer keys are left out because older
-    /// versions warn or fail on them.
+    /// A prompt at the input is written as `PROMPT_TUNING` with random initialisation (which is ignored on loading),
+    /// whatever method made it; keys and values as `PREFIX_TUNING` without projection. Newer keys are left out because
+    /// older versions warn or fail on them.
     static func configuration(for prompt: SoftPrompt) -> JSONValue {
         let shape = prompt.shape
         var object = JSONObject([

@@ -31,7 +31,8 @@ public struct PEFTFolder: Sendable {
         let configurationPath = "\(path)/\(SoftPromptFile.peftConfigurationFileName)"
         let tensorPath = "\(path)/\(SoftPromptFile.tensorFileName)"
         guard files.fileExists(atPath: configurationPath) else {
-            throw refuse(.missingFile, "there is no \(SoftPromptFile.peftConfigurationFileName); this is no PEFT folder")
+            throw refuse(
+                .missingFile, "there is no \(SoftPromptFile.peftConfigurationFileName); this is no PEFT folder")
         }
         guard files.fileExists(atPath: tensorPath) else {
             let hasPickle = files.fileExists(atPath: "\(path)/adapter_model.bin")
@@ -46,7 +47,7 @@ public struct PEFTFolder: Sendable {
         guard configurationFile.count <= SoftPromptConfiguration.sizeLimit else {
             throw refuse(.invalidConfiguration, "the configuration has \(configurationFile.count) bytes")
         }
-        let json = try JSONValue.parse(configurationFile.unsafeBytes, path: configurationPath)
+        let json = try JSONValue.parse(configurationFile.copyBytes(), path: configurationPath)
         try self.init(path: path, json: json, file: SafetensorsFile(path: tensorPath), task: task)
     }
 

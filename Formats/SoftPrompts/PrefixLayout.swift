@@ -1,8 +1,8 @@
 /// The index map between PEFT's rows of a prefix and per-layer keys and values.
 ///
-/// A row holds one virtual token: `column = ((2 * layer + kind) * keyValueHeadCount + head) * headDimension + dimension`,
-/// where kind is 0 for keys and 1 for values. (PEFT: `get_prompt` views the row as layers · 2, heads, dimensions.)
-/// The other side is `(layer, head, token, dimension)`, as a KV cache wants it.
+/// A row holds one virtual token: `column = ((2 * layer + kind) * keyValueHeadCount + head) * headDimension +
+/// dimension`, where kind is 0 for keys and 1 for values. (PEFT: `get_prompt` views the row as layers · 2, heads,
+/// dimensions.) The other side is `(layer, head, token, dimension)`, as a KV cache wants it.
 public struct PrefixLayout: Hashable, Sendable {
     public let layerCount: Int
     public let keyValueHeadCount: Int
@@ -22,7 +22,8 @@ public struct PrefixLayout: Hashable, Sendable {
 
     public init(_ shape: ModelShape) {
         self.init(
-            layerCount: shape.layerCount, keyValueHeadCount: shape.keyValueHeadCount, headDimension: shape.headDimension)
+            layerCount: shape.layerCount, keyValueHeadCount: shape.keyValueHeadCount, headDimension: shape.headDimension
+        )
     }
 
     /// Floats in a row.
@@ -51,7 +52,8 @@ public struct PrefixLayout: Hashable, Sendable {
     ///   - values: likewise.
     /// - Returns: `(token, columns)`.
     public func pack(keys: [Float], values: [Float], tokenCount: Int) -> [Float] {
-        precondition(keys.count == tokenCount * columns / 2 && values.count == keys.count, "keys or values have another shape")
+        precondition(
+            keys.count == tokenCount * columns / 2 && values.count == keys.count, "keys or values have another shape")
         var rows = [Float](repeating: 0, count: tokenCount * columns)
         for (kind, source) in [(Kind.keys, keys), (.values, values)] {
             forEachHead(kind, tokenCount: tokenCount) { row, packed in
@@ -78,10 +80,10 @@ public struct PrefixLayout: Hashable, Sendable {
 
 /// The order of dimensions within a head, in which HF's and GGUF's keys of llama-like models differ.
 ///
-/// HF rotates dimension i with i + D/2 (rotate-half). llama.cpp's converter reorders the rows of the query and key weights
-/// so that neighbours rotate: `gguf[2i + j] = hf[j * D/2 + i]`. Prompts are stored in HF's order; an engine that runs
-/// such a GGUF interleaves the keys when it attaches one. Values are never permuted. Architectures whose GGUF keeps
-/// HF's order (Qwen, Gemma, Phi) need none of this.
+/// HF rotates dimension i with i + D/2 (rotate-half). llama.cpp's converter reorders the rows of the query and key
+/// weights so that neighbours rotate: `gguf[2i + j] = hf[j * D/2 + i]`. Prompts are stored in HF's order; an engine
+/// that runs such a GGUF interleaves the keys when it attaches one. Values are never permuted. Architectures whose
+/// GGUF keeps HF's order (Qwen, Gemma, Phi) need none of this.
 public enum HeadPermutation {
     /// HF's order to GGUF's, in each run of `headDimension` values.
     public static func interleave(_ heads: [Float], headDimension: Int) -> [Float] {

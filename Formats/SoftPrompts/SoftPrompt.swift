@@ -4,8 +4,8 @@ import ByteIO
 ///
 /// ``values`` are in the layout of Hugging Face PEFT, row-major, one row a virtual token:
 /// - ``Placement/inputEmbeddings``: `(virtualTokenCount, hiddenSize)`, what the embedding layer would give.
-/// - ``Placement/keysAndValues``: `(virtualTokenCount, layerCount * 2 * keyValueHeadCount * headDimension)`, the keys (HF
-///   rotate-half order, after RoPE at positions 0, 1, …) and values of every layer; see ``PrefixLayout``.
+/// - ``Placement/keysAndValues``: `(virtualTokenCount, layerCount * 2 * keyValueHeadCount * headDimension)`, the keys
+///   (HF rotate-half order, after RoPE at positions 0, 1, …) and values of every layer; see ``PrefixLayout``.
 public struct SoftPrompt: Sendable, Equatable {
     /// Where a prompt enters the model.
     public enum Placement: String, Sendable, Codable, CaseIterable {
@@ -90,11 +90,13 @@ public struct SoftPrompt: Sendable, Equatable {
         guard values.count == expected else {
             throw SoftPromptError(
                 .invalidPrompt,
-                "the prompt has \(values.count) values; \(virtualTokenCount) virtual tokens of \(columns) need \(expected)")
+                "the prompt has \(values.count) values; \(virtualTokenCount) virtual tokens of \(columns) need \(expected)"
+            )
         }
         guard !method.isEmpty else { throw SoftPromptError(.invalidPrompt, "the prompt does not name its method") }
         if let baseSource, !BaseFingerprint.isDigest(baseSource) {
-            throw SoftPromptError(.invalidDigest, "the base's source is \(baseSource.quotedForMessage), which is no digest")
+            throw SoftPromptError(
+                .invalidDigest, "the base's source is \(baseSource.quotedForMessage), which is no digest")
         }
         if let position = values.firstIndex(where: { !$0.isFinite }) {
             throw SoftPromptError(

@@ -5,8 +5,8 @@ import Safetensors
 ///
 ///     {"base": {"architecture", "embedding", "fingerprint", "name", "source"?, "tokenizer", "weights"},
 ///      "method": "prefix-tuning",
-///      "prompt": {"columns", "dtype", "embeddingSpace", "keyLayout"?, "model": {widths}, "placement", "virtualTokens"},
-///      "schemaVersion": 1,
+///      "prompt": {"columns", "dtype", "embeddingSpace", "keyLayout"?, "model": {widths}, "placement",
+///      "virtualTokens"}, "schemaVersion": 1,
 ///      "training": {…}}
 ///
 /// Unknown members are ignored, so that later versions may add to a schema; a different `schemaVersion` is refused.
@@ -67,7 +67,8 @@ public struct SoftPromptConfiguration: Sendable, Equatable {
         return [
             "schemaVersion": JSONValue(Self.schemaVersion), "base": .object(base), "prompt": .object(prompt),
             "method": .string(method),
-            "training": .object(JSONObject(training.sorted { ExactString($0.key) < ExactString($1.key) }.map { ($0.key, $0.value) })),
+            "training": .object(
+                JSONObject(training.sorted { ExactString($0.key) < ExactString($1.key) }.map { ($0.key, $0.value) })),
         ]
     }
 
@@ -87,7 +88,8 @@ public struct SoftPromptConfiguration: Sendable, Equatable {
         }
         guard version == Self.schemaVersion else {
             throw refuse(
-                "the configuration has schema version \(version); this program reads \(Self.schemaVersion)", .unsupported)
+                "the configuration has schema version \(version); this program reads \(Self.schemaVersion)",
+                .unsupported)
         }
         guard let prompt = root["prompt"], let base = root["base"] else {
             throw refuse("the configuration lacks \"prompt\" or \"base\"")

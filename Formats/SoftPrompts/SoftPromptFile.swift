@@ -4,9 +4,9 @@ import TensorTypes
 
 /// The three files that a stored soft prompt consists of, as bytes.
 ///
-/// `adapter_model.safetensors` and `adapter_config.json` are what Hugging Face PEFT writes and loads; the configuration is
-/// ours and says what PEFT has no place for: the base's fingerprint, the exact shape, the training. All three are
-/// deterministic: the same prompt gives the same bytes.
+/// `adapter_model.safetensors` and `adapter_config.json` are what Hugging Face PEFT writes and loads; the
+/// configuration is ours and says what PEFT has no place for: the base's fingerprint, the exact shape, the training.
+/// All three are deterministic: the same prompt gives the same bytes.
 public struct SoftPromptFile: Sendable, Equatable {
     public static let tensorFileName = "adapter_model.safetensors"
     public static let peftConfigurationFileName = "adapter_config.json"
@@ -40,7 +40,8 @@ public struct SoftPromptFile: Sendable, Equatable {
             throw SoftPromptError(.unsupported, "prompts are stored as F32, F16 or BF16, not \(type)")
         }
         if type == .f16, let large = prompt.values.first(where: { $0.magnitude >= 65520 }) {
-            throw SoftPromptError(.invalidPrompt, "the value \(large) does not fit F16; store the prompt as F32 or BF16")
+            throw SoftPromptError(
+                .invalidPrompt, "the value \(large) does not fit F16; store the prompt as F32 or BF16")
         }
         var writer = SafetensorsWriter(metadata: [("format", "pt")])
         try writer.add(
@@ -92,5 +93,5 @@ public struct SoftPromptFile: Sendable, Equatable {
         configuration = try Self.read("\(folder)/\(Self.configurationFileName)")
     }
 
-    private static func read(_ path: String) throws -> [UInt8] { Array(try MappedFile(path: path).unsafeBytes) }
+    private static func read(_ path: String) throws -> [UInt8] { try MappedFile(path: path).copyBytes() }
 }

@@ -21,7 +21,10 @@ enum TensorTypeTable {
         let bytesPerBlock: Int
         let format: (any BlockFormat.Type)?
 
-        init(_ id: UInt32, _ name: String, _ blockSize: Int, _ bytesPerBlock: Int, _ format: (any BlockFormat.Type)? = nil) {
+        init(
+            _ id: UInt32, _ name: String, _ blockSize: Int, _ bytesPerBlock: Int,
+            _ format: (any BlockFormat.Type)? = nil
+        ) {
             self.id = id
             self.name = name
             self.blockSize = blockSize

@@ -1,7 +1,7 @@
 /// IEEE 754 half precision to and from single, by integer arithmetic.
 ///
-/// `Float16` is not used: without F16C in the base instruction set each conversion would be a library call, and loops over
-/// it would not vectorise.
+/// `Float16` is not used: without F16C in the base instruction set each conversion would be a library call, and loops
+/// over it would not vectorise.
 public enum Half {
     /// The exact value of a half given by its bits. Signs, subnormals, infinities and NaN payloads are kept.
     @inlinable @inline(__always)
@@ -76,8 +76,8 @@ func truncated(_ value: Float) -> Int32 {
     value.magnitude < 0x1p31 ? Int32(value) : 0
 }
 
-/// `value` rounded to the nearest integer, ties to even, for magnitudes up to 4194303, as ggml does it: adding 1.5 · 2^23
-/// leaves the integer in the low bits. What does not fit gives some integer, never a trap.
+/// `value` rounded to the nearest integer, ties to even, for magnitudes up to 4194303, as ggml does it: adding 1.5 ·
+/// 2^23 leaves the integer in the low bits. What does not fit gives some integer, never a trap.
 @inline(__always)
 func nearestInteger(_ value: Float) -> Int32 {
     let bits = Int32(bitPattern: (value + 12_582_912).bitPattern)

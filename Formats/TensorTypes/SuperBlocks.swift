@@ -1,7 +1,7 @@
 /// The 12 bytes that hold 8 scales and 8 minima of 6 bits in Q4_K and Q5_K.
 ///
-/// Groups 0 to 3 have scale and minimum in the low 6 bits of bytes `j` and `j + 4`. Groups 4 to 7 have their low 4 bits in
-/// the nibbles of byte `j + 4` and their high 2 bits in the top of bytes `j - 4` and `j`.
+/// Groups 0 to 3 have scale and minimum in the low 6 bits of bytes `j` and `j + 4`. Groups 4 to 7 have their low 4
+/// bits in the nibbles of byte `j + 4` and their high 2 bits in the top of bytes `j - 4` and `j`.
 enum SixBitScales {
     @inline(__always)
     static func read(_ bytes: UnsafeRawPointer, group: Int) -> (scale: Float, minimum: Float) {
@@ -81,8 +81,8 @@ enum AffineSuperBlock {
         }
     }
 
-    /// Finds scale and (negated) minimum of one group of 32 by trying scales around the plain one, solving weighted least
-    /// squares for each and keeping the one of least error.
+    /// Finds scale and (negated) minimum of one group of 32 by trying scales around the plain one, solving weighted
+    /// least squares for each and keeping the one of least error.
     private static func search(
         _ x: UnsafePointer<Float>, levels: UnsafeMutablePointer<UInt8>, maximum: Int32, firstTrial: Float,
         trialStep: Float, trials: Int
@@ -160,8 +160,8 @@ enum AffineSuperBlock {
 
 /// The search for the scale of values without a minimum, as in Q6_K.
 enum SymmetricGroup {
-    /// Writes `count` levels in `0 ..< 2 * maximum` (the value 0 is level `maximum`) and gives their scale, which may be
-    /// negative: the value of largest magnitude lands near `-maximum`. Each value weighs its square.
+    /// Writes `count` levels in `0 ..< 2 * maximum` (the value 0 is level `maximum`) and gives their scale, which may
+    /// be negative: the value of largest magnitude lands near `-maximum`. Each value weighs its square.
     static func quantize(
         _ x: UnsafePointer<Float>, levels: UnsafeMutablePointer<UInt8>, count: Int, maximum: Int32
     ) -> Float {

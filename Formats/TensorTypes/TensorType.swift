@@ -1,7 +1,7 @@
 /// How the numbers of a tensor lie in memory: one of ggml's types, with its block size and its way in and out.
 ///
-/// A type is a small value; its behaviour comes from one row of ``all``. Adding a type means writing its ``BlockFormat``
-/// in `Types/` and adding its row.
+/// A type is a small value; its behaviour comes from one row of ``all``. Adding a type means writing its
+/// ``BlockFormat`` in `Types/` and adding its row.
 public struct TensorType: Sendable {
     /// The row in `TensorTypeTable.rows`.
     private let row: UInt8
@@ -31,7 +31,8 @@ public struct TensorType: Sendable {
         self.init(row: UInt8(row))
     }
 
-    /// The name of a type that ggml once had and has removed. Files with it have to be quantized again from the original.
+    /// The name of a type that ggml once had and has removed. Files with it have to be quantized again from the
+    /// original.
     public static func removedName(id: UInt32) -> String? { TensorTypeTable.removed[id] }
 
     /// Every type there is, in order of ``id``.
@@ -97,8 +98,8 @@ extension TensorType {
 
     /// Turns whole blocks into floats.
     ///
-    /// Follows ggml's arithmetic in F32 to the last bit. NaN and infinity in a block's scale spread to its values. Integers
-    /// and F64 are rounded to the nearest float.
+    /// Follows ggml's arithmetic in F32 to the last bit. NaN and infinity in a block's scale spread to its values.
+    /// Integers and F64 are rounded to the nearest float.
     /// - Parameters:
     ///   - source: whole blocks of this type, with any alignment.
     ///   - destination: room for `source.count / bytesPerBlock * blockSize` floats or more.
@@ -144,7 +145,8 @@ extension TensorType {
     public func decoded(_ source: UnsafeRawBufferPointer) throws(TensorTypeError) -> [Float] {
         try requireDecodable()
         guard source.count % bytesPerBlock == 0 else {
-            throw TensorTypeError(.partialBlock, "\(source.count) bytes are not whole \(name) blocks of \(bytesPerBlock)")
+            throw TensorTypeError(
+                .partialBlock, "\(source.count) bytes are not whole \(name) blocks of \(bytesPerBlock)")
         }
         let count = source.count / bytesPerBlock * blockSize
         return [Float](unsafeUninitializedCapacity: count) { buffer, initialized in

@@ -9,7 +9,9 @@ import Testing
 
 struct ModelFingerprintTests {
     /// Values that F16 and BF16 hold exactly.
-    static func floats(_ count: Int, seed: Int) -> [Float] { (0..<count).map { Float(($0 * 7 + seed * 13) % 64 - 32) / 16 } }
+    static func floats(_ count: Int, seed: Int) -> [Float] {
+        (0..<count).map { Float(($0 * 7 + seed * 13) % 64 - 32) / 16 }
+    }
 
     struct Options: Sendable {
         var alignment: Int?
@@ -28,12 +30,15 @@ struct ModelFingerprintTests {
     static func bytes(_ options: Options) throws -> [UInt8] {
         var metadata: GGUFMetadata = [
             "general.architecture": .text("llama"), "general.name": .text("Tiny"), "llama.context_length": .uint32(128),
-            "llama.embedding_length": .uint32(64), "llama.block_count": .uint32(1), "llama.feed_forward_length": .uint32(128),
+            "llama.embedding_length": .uint32(64), "llama.block_count": .uint32(1),
+            "llama.feed_forward_length": .uint32(128),
             "llama.attention.head_count": .uint32(4), "llama.attention.head_count_kv": .uint32(2),
             "llama.attention.layer_norm_rms_epsilon": .float32(1e-5), "llama.rope.freq_base": .float32(10000),
             "tokenizer.ggml.model": .text("gpt2"), "tokenizer.ggml.pre": .text("smollm"),
-            "tokenizer.ggml.tokens": .array(GGUFArray(["a", "b", "ab"])), "tokenizer.ggml.merges": .array(GGUFArray(["a b"])),
-            "tokenizer.ggml.token_type": .array(GGUFArray([1, 1, 1] as [Int32])), "tokenizer.ggml.bos_token_id": .uint32(1),
+            "tokenizer.ggml.tokens": .array(GGUFArray(["a", "b", "ab"])),
+            "tokenizer.ggml.merges": .array(GGUFArray(["a b"])),
+            "tokenizer.ggml.token_type": .array(GGUFArray([1, 1, 1] as [Int32])),
+            "tokenizer.ggml.bos_token_id": .uint32(1),
         ]
         options.change(&metadata)
         var tensors: [(String, TensorType, [Int], [Float])] = [
@@ -66,18 +71,26 @@ struct ModelFingerprintTests {
         #expect(base.short.count == 12)
     }
 
-    @Test("containers, order and display metadata do not change it", arguments: [
-        Options(alignment: 64), Options(reversed: true), Options(type: .f16), Options(type: .bf16), Options(tied: true),
-        Options(change: { $0["general.name"] = .text("Other") }), Options(change: { $0["llama.context_length"] = .uint32(4096) }),
-        Options(change: { $0["general.file_type"] = .uint32(7) }), Options(change: { $0["tokenizer.chat_template"] = .text("{{x}}") }),
-        Options(change: { $0["llama.rope.freq_base"] = nil }), Options(change: { $0["llama.rope.dimension_count"] = .uint32(16) }),
-        Options(change: { $0["llama.attention.key_length"] = .uint64(16) }), Options(change: { $0["llama.block_count"] = .int16(1) }),
-        Options(change: { $0["llama.vocab_size"] = .uint32(3) }), Options(change: { $0["tokenizer.ggml.bos_token_id"] = .uint32(2) }),
-        Options(change: { $0["tokenizer.ggml.token_type"] = nil }),
-        Options(change: { $0["llama.attention.head_count_kv"] = .array(GGUFArray([2] as [UInt32])) }),
-        Options(change: { $0["llama.rope.scaling.type"] = .text("none") }),
-        Options(change: { $0["tokenizer.ggml.scores"] = .array(GGUFArray([1, 2, 3] as [Float])) }),
-    ])
+    @Test(
+        "containers, order and display metadata do not change it",
+        arguments: [
+            Options(alignment: 64), Options(reversed: true), Options(type: .f16), Options(type: .bf16),
+            Options(tied: true),
+            Options(change: { $0["general.name"] = .text("Other") }),
+            Options(change: { $0["llama.context_length"] = .uint32(4096) }),
+            Options(change: { $0["general.file_type"] = .uint32(7) }),
+            Options(change: { $0["tokenizer.chat_template"] = .text("{{x}}") }),
+            Options(change: { $0["llama.rope.freq_base"] = nil }),
+            Options(change: { $0["llama.rope.dimension_count"] = .uint32(16) }),
+            Options(change: { $0["llama.attention.key_length"] = .uint64(16) }),
+            Options(change: { $0["llama.block_count"] = .int16(1) }),
+            Options(change: { $0["llama.vocab_size"] = .uint32(3) }),
+            Options(change: { $0["tokenizer.ggml.bos_token_id"] = .uint32(2) }),
+            Options(change: { $0["tokenizer.ggml.token_type"] = nil }),
+            Options(change: { $0["llama.attention.head_count_kv"] = .array(GGUFArray([2] as [UInt32])) }),
+            Options(change: { $0["llama.rope.scaling.type"] = .text("none") }),
+            Options(change: { $0["tokenizer.ggml.scores"] = .array(GGUFArray([1, 2, 3] as [Float])) }),
+        ])
     func same(options: Options) throws {
         #expect(try Self.base(options) == Self.base())
     }
@@ -95,27 +108,34 @@ struct ModelFingerprintTests {
         #expect(quantized.weights != base.weights)
     }
 
-    @Test("hyperparameters that change the computation change the architecture only", arguments: [
-        Options(change: { $0["llama.attention.head_count_kv"] = .uint32(4) }),
-        Options(change: { $0["llama.rope.freq_base"] = .float32(500000) }),
-        Options(change: { $0["llama.attention.layer_norm_rms_epsilon"] = .float32(1e-6) }),
-        Options(change: { $0["llama.rope.scaling.factor"] = .float32(4) }),
-        Options(change: { $0["llama.rope.dimension_count"] = .uint32(8) }),
-        Options(change: { $0["llama.attention.sliding_window"] = .uint32(64) }),
-        Options(frequencies: [1, 1, 2, 8, 8, 8, 8, 8]),
-    ])
+    @Test(
+        "hyperparameters that change the computation change the architecture only",
+        arguments: [
+            Options(change: { $0["llama.attention.head_count_kv"] = .uint32(4) }),
+            Options(change: { $0["llama.rope.freq_base"] = .float32(500000) }),
+            Options(change: { $0["llama.attention.layer_norm_rms_epsilon"] = .float32(1e-6) }),
+            Options(change: { $0["llama.rope.scaling.factor"] = .float32(4) }),
+            Options(change: { $0["llama.rope.dimension_count"] = .uint32(8) }),
+            Options(change: { $0["llama.attention.sliding_window"] = .uint32(64) }),
+            Options(frequencies: [1, 1, 2, 8, 8, 8, 8, 8]),
+        ])
     func architecture(options: Options) throws {
         let base = try Self.base()
         let other = try Self.base(options)
         #expect(base.differences(from: other) == ["architecture"])
     }
 
-    @Test("tokens, merges and pre-tokenizer change the tokenizer only", arguments: [
-        Options(change: { $0["tokenizer.ggml.tokens"] = .array(GGUFArray(["a", "b", "ba"])) }),
-        Options(change: { $0["tokenizer.ggml.merges"] = .array(GGUFArray([] as [String])) }),
-        Options(change: { $0["tokenizer.ggml.pre"] = .text("llama-bpe") }),
-        Options(change: { $0["tokenizer.ggml.tokens"] = .array(GGUFArray([GGUFString("a"), GGUFString("b"), GGUFString(bytes: [0xFF])])) }),
-    ])
+    @Test(
+        "tokens, merges and pre-tokenizer change the tokenizer only",
+        arguments: [
+            Options(change: { $0["tokenizer.ggml.tokens"] = .array(GGUFArray(["a", "b", "ba"])) }),
+            Options(change: { $0["tokenizer.ggml.merges"] = .array(GGUFArray([] as [String])) }),
+            Options(change: { $0["tokenizer.ggml.pre"] = .text("llama-bpe") }),
+            Options(change: {
+                $0["tokenizer.ggml.tokens"] = .array(
+                    GGUFArray([GGUFString("a"), GGUFString("b"), GGUFString(bytes: [0xFF])]))
+            }),
+        ])
     func tokenizer(options: Options) throws {
         let other = try Self.base(options)
         #expect(try Self.base().differences(from: other) == ["tokenizer"])

@@ -10,7 +10,8 @@ struct GGUFFileTests {
     static func sample(alignment: Int? = nil) throws -> [UInt8] {
         let metadata: GGUFMetadata = [
             "general.architecture": .text("llama"), "u8": .uint8(200), "i8": .int8(-5), "u16": .uint16(60000),
-            "i16": .int16(-3), "u32": .uint32(4_000_000_000), "i32": .int32(-7), "f32": .float32(1.5), "yes": .bool(true),
+            "i16": .int16(-3), "u32": .uint32(4_000_000_000), "i32": .int32(-7), "f32": .float32(1.5),
+            "yes": .bool(true),
             "no": .bool(false), "u64": .uint64(.max), "i64": .int64(.min), "f64": .float64(0.1),
             "raw": .string(GGUFString(bytes: [0x61, 0xFF])), "tokens": .array(GGUFArray(["a", "", "é"])),
             "ids": .array(GGUFArray([1, 2, 3] as [Int32])), "scores": .array(GGUFArray([0.5, -1] as [Float])),
@@ -128,11 +129,15 @@ struct GGUFFileTests {
         #expect(try GGUFFile(bytes: cut).warnings.count == 1)
     }
 
-    @Test("files that are something else are recognised", arguments: [
-        (Array("tjgg".utf8), "before GGUF"), (Array("PK\u{3}\u{4}".utf8), "ZIP"), (Array("<!DOCTYPE html>".utf8), "web page"),
-        (Array("version https://git-lfs".utf8), "LFS"), ([16, 0, 0, 0, 0, 0, 0, 0] + Array("{\"a\"".utf8), "safetensors"),
-        ([], "0 are left"),
-    ] as [([UInt8], String)])
+    @Test(
+        "files that are something else are recognised",
+        arguments: [
+            (Array("tjgg".utf8), "before GGUF"), (Array("PK\u{3}\u{4}".utf8), "ZIP"),
+            (Array("<!DOCTYPE html>".utf8), "web page"),
+            (Array("version https://git-lfs".utf8), "LFS"),
+            ([16, 0, 0, 0, 0, 0, 0, 0] + Array("{\"a\"".utf8), "safetensors"),
+            ([], "0 are left"),
+        ] as [([UInt8], String)])
     func recognises(start: [UInt8], word: String) {
         #expect { try GGUFFile(bytes: start) } throws: { "\($0)".contains(word) }
     }
@@ -146,7 +151,9 @@ struct GGUFFileTests {
         #expect(throws: GGUFError.self) { try writer.add(name: "b", type: .f32, dimensions: [0], bytes: []) }
         #expect(throws: GGUFError.self) { try writer.add(name: "b", dimensions: [1, 1, 1, 1, 1], floats: [1]) }
         #expect(throws: GGUFError.self) { try writer.add(name: "b", type: .q4_0, dimensions: [16, 2], bytes: []) }
-        #expect(throws: GGUFError.self) { try writer.add(name: String(repeating: "n", count: 64), dimensions: [1], floats: [1]) }
+        #expect(throws: GGUFError.self) {
+            try writer.add(name: String(repeating: "n", count: 64), dimensions: [1], floats: [1])
+        }
         #expect(throws: GGUFError.self) { try GGUFWriter(alignment: 3) }
         #expect(throws: GGUFError.self) { try GGUFWriter(metadata: ["general.alignment": .int32(32)]) }
         try writer.add(name: "short", type: .f32, dimensions: [4]) { output in try output.write([0]) }

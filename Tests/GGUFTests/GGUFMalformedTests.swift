@@ -33,9 +33,12 @@ struct GGUFMalformedTests {
         }
     }
 
-    @Test("every 8-byte field set to an extreme is read or refused", arguments: [
-        UInt64.max, UInt64(Int64.max), 1 << 63, 1 << 32, 0, UInt64.max - 31, 1 << 62, (1 << 61) + 1, UInt64.max / 32, 0xFFFF_FFFF,
-    ] as [UInt64])
+    @Test(
+        "every 8-byte field set to an extreme is read or refused",
+        arguments: [
+            UInt64.max, UInt64(Int64.max), 1 << 63, 1 << 32, 0, UInt64.max - 31, 1 << 62, (1 << 61) + 1,
+            UInt64.max / 32, 0xFFFF_FFFF,
+        ] as [UInt64])
     func extremes(value: UInt64) throws {
         let bytes = try GGUFFileTests.sample()
         for start in 4..<(try GGUFFile(bytes: bytes).dataOffset - 8) {
@@ -52,7 +55,8 @@ struct GGUFMalformedTests {
         for _ in 0..<1500 {
             var damaged = bytes
             for _ in 0...Int.random(in: 0..<4, using: &generator) {
-                damaged[Int.random(in: 0..<damaged.count, using: &generator)] ^= 1 << UInt8.random(in: 0..<8, using: &generator)
+                damaged[Int.random(in: 0..<damaged.count, using: &generator)] ^=
+                    1 << UInt8.random(in: 0..<8, using: &generator)
             }
             _ = touch(damaged)
         }

@@ -16,7 +16,9 @@ struct GGUFVectorTests {
         .appendingPathComponent("../shared/vectors/gguf").standardized
 
     static let vectors: [Vector] = {
-        guard let table = try? String(contentsOf: folder.appendingPathComponent("EXPECTED.tsv"), encoding: .utf8) else { return [] }
+        guard let table = try? String(contentsOf: folder.appendingPathComponent("EXPECTED.tsv"), encoding: .utf8) else {
+            return []
+        }
         return table.split(separator: "\n").dropFirst().map { line in
             let fields = line.split(separator: "\t", omittingEmptySubsequences: false)
             return Vector(name: String(fields[0]), verdict: String(fields[2]))

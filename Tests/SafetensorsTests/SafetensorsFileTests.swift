@@ -31,7 +31,10 @@ struct SafetensorsFileTests {
         #expect(file.metadataValue("a") == "b")
         #expect(file.dataOffset % 8 == 0)
         let header = String(decoding: bytes[8..<file.dataOffset], as: UTF8.self)
-        #expect(header.hasPrefix("{\"__metadata__\":{\"format\":\"pt\",\"a\":\"b\"},\"c\":{\"dtype\":\"I64\",\"shape\":[1],\"data_offsets\":[0,8]},"))
+        #expect(
+            header.hasPrefix(
+                "{\"__metadata__\":{\"format\":\"pt\",\"a\":\"b\"},\"c\":{\"dtype\":\"I64\",\"shape\":[1],\"data_offsets\":[0,8]},"
+            ))
         #expect(try file.floats(of: file.requireTensor(named: "z")) == [1, 2, 3, 4])
         #expect(try file.floats(of: file.requireTensor(named: "b")) == [1, -2])
         #expect(try file.floats(of: file.requireTensor(named: "c")) == [7])
@@ -45,13 +48,15 @@ struct SafetensorsFileTests {
         #expect(try SafetensorsFile(bytes: bytes).metadata == nil)
     }
 
-    @Test("every name that occurs twice is refused", arguments: [
-        "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}",
-        "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},\"\\u0061\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}",
-        "{\"__metadata__\":{\"k\":\"1\",\"k\":\"1\"},\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}",
-        "{\"__metadata__\":{},\"__metadata__\":{},\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}",
-        "{\"a\":{\"dtype\":\"U8\",\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}",
-    ])
+    @Test(
+        "every name that occurs twice is refused",
+        arguments: [
+            "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}",
+            "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},\"\\u0061\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}",
+            "{\"__metadata__\":{\"k\":\"1\",\"k\":\"1\"},\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}",
+            "{\"__metadata__\":{},\"__metadata__\":{},\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}",
+            "{\"a\":{\"dtype\":\"U8\",\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}",
+        ])
     func duplicates(header: String) {
         #expect { try SafetensorsFile(bytes: Self.file(header, data: [0])) } throws: {
             ($0 as? SafetensorsError)?.code == .duplicateName
@@ -60,13 +65,16 @@ struct SafetensorsFileTests {
 
     @Test("composed and decomposed names are two names")
     func exactNames() throws {
-        let header = "{\"\u{E9}\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},\"e\u{301}\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}"
+        let header =
+            "{\"\u{E9}\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},\"e\u{301}\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}"
         let file = try SafetensorsFile(bytes: Self.file(header, data: [1, 2]))
         #expect(file.tensors.count == 2)
         #expect(file.tensor(named: "e\u{301}")?.dataOffsets == 1..<2)
     }
 
-    @Test("types below a byte are counted in bits", arguments: [("F4", 4, 2), ("F6_E2M3", 4, 3), ("F6_E3M2", 8, 6), ("BOOL", 3, 3), ("C64", 1, 8)])
+    @Test(
+        "types below a byte are counted in bits",
+        arguments: [("F4", 4, 2), ("F6_E2M3", 4, 3), ("F6_E3M2", 8, 6), ("BOOL", 3, 3), ("C64", 1, 8)])
     func bits(type: String, count: Int, bytes: Int) throws {
         let header = "{\"a\":{\"dtype\":\"\(type)\",\"shape\":[\(count)],\"data_offsets\":[0,\(bytes)]}}"
         let file = try SafetensorsFile(bytes: Self.file(header, data: [UInt8](repeating: 0, count: bytes)))
@@ -93,7 +101,9 @@ struct SafetensorsFileTests {
             withUnsafeBytes(of: length.littleEndian) { damaged.replaceSubrange(0..<8, with: $0) }
             #expect(!touch(damaged))
         }
-        for number in ["18446744073709551615", "9223372036854775807", "9223372036854775808", "-1", "0.5", "1e30", "4294967296"] {
+        for number in [
+            "18446744073709551615", "9223372036854775807", "9223372036854775808", "-1", "0.5", "1e30", "4294967296",
+        ] {
             for header in [
                 "{\"a\":{\"dtype\":\"F32\",\"shape\":[\(number)],\"data_offsets\":[0,4]}}",
                 "{\"a\":{\"dtype\":\"F32\",\"shape\":[\(number),\(number)],\"data_offsets\":[0,4]}}",
@@ -107,7 +117,8 @@ struct SafetensorsFileTests {
         for _ in 0..<3000 {
             var damaged = bytes
             for _ in 0...Int.random(in: 0..<3, using: &generator) {
-                damaged[Int.random(in: 0..<damaged.count, using: &generator)] ^= 1 << UInt8.random(in: 0..<8, using: &generator)
+                damaged[Int.random(in: 0..<damaged.count, using: &generator)] ^=
+                    1 << UInt8.random(in: 0..<8, using: &generator)
             }
             _ = touch(damaged)
         }

@@ -4,7 +4,8 @@ import Testing
 
 @testable import Safetensors
 
-/// Verdicts of the reference implementation over small files that lie beside the package on the machines that have them.
+/// Verdicts of the reference implementation over small files that lie beside the package on the machines that have
+/// them.
 struct SafetensorsVectorTests {
     struct Vector: Sendable, CustomStringConvertible {
         let name: String
@@ -18,7 +19,9 @@ struct SafetensorsVectorTests {
         .appendingPathComponent("../shared/vectors/safetensors").standardized
 
     static let vectors: [Vector] = {
-        guard let table = try? String(contentsOf: folder.appendingPathComponent("EXPECTED.tsv"), encoding: .utf8) else { return [] }
+        guard let table = try? String(contentsOf: folder.appendingPathComponent("EXPECTED.tsv"), encoding: .utf8) else {
+            return []
+        }
         return table.split(separator: "\n").dropFirst().map { line in
             let fields = line.split(separator: "\t", omittingEmptySubsequences: false)
             return Vector(name: String(fields[0]), isAccepted: fields[2].hasPrefix("OK"), result: String(fields[2]))

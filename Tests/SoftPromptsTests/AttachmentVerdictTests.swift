@@ -54,7 +54,8 @@ struct AttachmentVerdictTests {
             let verdict = AttachmentVerdict(prompt: prompt, promptName: "p", model: model)
             #expect(verdict.answer == .relatedRefusal)
             #expect(verdict.message.contains("--allow-related-base"))
-            #expect(AttachmentVerdict(prompt: prompt, promptName: "p", model: model, allowRelated: true).answer == .attach)
+            #expect(
+                AttachmentVerdict(prompt: prompt, promptName: "p", model: model, allowRelated: true).answer == .attach)
         }
         // The prompt's base made from this model.
         let root = model { $0.base.fingerprint = Self.digest("f") }
@@ -75,10 +76,14 @@ struct AttachmentVerdictTests {
         #expect(!verdict.message.contains("--allow-related-base"))
     }
 
-    @Test("digests are checked strictly", arguments: [
-        ("sha256:" + String(repeating: "a", count: 64), true), ("sha256:" + String(repeating: "A", count: 64), false),
-        ("sha256:" + String(repeating: "a", count: 63), false), ("sha512:" + String(repeating: "a", count: 64), false), ("", false),
-    ])
+    @Test(
+        "digests are checked strictly",
+        arguments: [
+            ("sha256:" + String(repeating: "a", count: 64), true),
+            ("sha256:" + String(repeating: "A", count: 64), false),
+            ("sha256:" + String(repeating: "a", count: 63), false),
+            ("sha512:" + String(repeating: "a", count: 64), false), ("", false),
+        ])
     func digests(text: String, isValid: Bool) {
         #expect(BaseFingerprint.isDigest(text) == isValid)
     }

@@ -3,11 +3,13 @@ import Testing
 @testable import SoftPrompts
 
 struct PrefixLayoutTests {
-    @Test("a prefix has as many values as PEFT's", arguments: [
-        (36, 20, 64, 20, 1_843_200),  // gpt2-large, PEFT's own figure
-        (28, 8, 128, 50, 2_867_200),  // 57 344 columns
-        (30, 3, 64, 16, 184_320),  // SmolLM2-135M
-    ])
+    @Test(
+        "a prefix has as many values as PEFT's",
+        arguments: [
+            (36, 20, 64, 20, 1_843_200),  // gpt2-large, PEFT's own figure
+            (28, 8, 128, 50, 2_867_200),  // 57 344 columns
+            (30, 3, 64, 16, 184_320),  // SmolLM2-135M
+        ])
     func counts(layers: Int, heads: Int, dimension: Int, tokens: Int, total: Int) {
         let layout = PrefixLayout(layerCount: layers, keyValueHeadCount: heads, headDimension: dimension)
         #expect(layout.columns * tokens == total)
@@ -36,8 +38,9 @@ struct PrefixLayoutTests {
 
     @Test("interleaving is llama.cpp's permutation of a head, and has an inverse")
     func permutation() {
-        #expect(HeadPermutation.interleave([0, 1, 2, 3, 4, 5, 10, 11, 12, 13, 14, 15], headDimension: 6)
-            == [0, 3, 1, 4, 2, 5, 10, 13, 11, 14, 12, 15])
+        #expect(
+            HeadPermutation.interleave([0, 1, 2, 3, 4, 5, 10, 11, 12, 13, 14, 15], headDimension: 6)
+                == [0, 3, 1, 4, 2, 5, 10, 13, 11, 14, 12, 15])
         for dimension in [2, 4, 64, 128] {
             let heads = (0..<dimension * 3).map { Float($0) }
             let there = HeadPermutation.interleave(heads, headDimension: dimension)

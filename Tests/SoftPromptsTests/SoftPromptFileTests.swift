@@ -24,12 +24,15 @@ struct SoftPromptFileTests {
 
     @Test("the tensor file of 20 vectors of 3072 is PEFT's, byte for byte")
     func peftBytes() throws {
-        let shape = ModelShape(layerCount: 28, hiddenSize: 3072, headCount: 24, keyValueHeadCount: 8, headDimension: 128)
+        let shape = ModelShape(
+            layerCount: 28, hiddenSize: 3072, headCount: 24, keyValueHeadCount: 8, headDimension: 128)
         let prompt = try SoftPrompt(
-            placement: .inputEmbeddings, virtualTokenCount: 20, values: [Float](repeating: 0.5, count: 20 * 3072), shape: shape,
+            placement: .inputEmbeddings, virtualTokenCount: 20, values: [Float](repeating: 0.5, count: 20 * 3072),
+            shape: shape,
             base: Self.base, baseName: "meta-llama/Llama-3.2-3B", method: "p-tuning")
         let bytes = try SoftPromptFile(prompt).tensors
-        let header = "{\"__metadata__\":{\"format\":\"pt\"},\"prompt_embeddings\":{\"dtype\":\"F32\",\"shape\":[20,3072],\"data_offsets\":[0,245760]}}"
+        let header =
+            "{\"__metadata__\":{\"format\":\"pt\"},\"prompt_embeddings\":{\"dtype\":\"F32\",\"shape\":[20,3072],\"data_offsets\":[0,245760]}}"
         #expect(bytes.count == 245_880)
         #expect(Array(bytes[..<8]) == [112, 0, 0, 0, 0, 0, 0, 0])
         #expect(Array(bytes[8..<120]) == Array(header.utf8) + [UInt8](repeating: 0x20, count: 112 - header.utf8.count))
@@ -48,7 +51,8 @@ struct SoftPromptFileTests {
         try file.write(toFolder: folder)
         #expect(try SoftPromptFile(folder: folder) == file)
         let imported = try PEFTFolder(path: folder).prompt(
-            shape: Self.shape, base: Self.base, baseName: "tiny", baseSource: Self.digest("f"), training: prompt.training)
+            shape: Self.shape, base: Self.base, baseName: "tiny", baseSource: Self.digest("f"),
+            training: prompt.training)
         #expect(imported == prompt)
     }
 
@@ -68,15 +72,18 @@ struct SoftPromptFileTests {
         let embeddings = try JSONValue.parse(SoftPromptFile(Self.prompt(.inputEmbeddings)).peftConfiguration)
         #expect(
             embeddings == [
-                "auto_mapping": nil, "base_model_name_or_path": "tiny", "inference_mode": true, "num_attention_heads": 6,
+                "auto_mapping": nil, "base_model_name_or_path": "tiny", "inference_mode": true,
+                "num_attention_heads": 6,
                 "num_layers": 2, "num_transformer_submodules": 1, "num_virtual_tokens": 3, "peft_type": "PROMPT_TUNING",
-                "prompt_tuning_init": "RANDOM", "prompt_tuning_init_text": nil, "revision": nil, "task_type": "CAUSAL_LM",
+                "prompt_tuning_init": "RANDOM", "prompt_tuning_init_text": nil, "revision": nil,
+                "task_type": "CAUSAL_LM",
                 "token_dim": 24, "tokenizer_kwargs": nil, "tokenizer_name_or_path": nil,
             ])
         let prefix = try JSONValue.parse(SoftPromptFile(Self.prompt(.keysAndValues)).peftConfiguration)
         #expect(
             prefix == [
-                "auto_mapping": nil, "base_model_name_or_path": "tiny", "encoder_hidden_size": 8, "inference_mode": true,
+                "auto_mapping": nil, "base_model_name_or_path": "tiny", "encoder_hidden_size": 8,
+                "inference_mode": true,
                 "num_attention_heads": 2, "num_layers": 2, "num_transformer_submodules": 1, "num_virtual_tokens": 3,
                 "peft_type": "PREFIX_TUNING", "prefix_projection": false, "revision": nil, "task_type": "CAUSAL_LM",
                 "token_dim": 8,
@@ -87,7 +94,8 @@ struct SoftPromptFileTests {
     func validation() throws {
         let good = try Self.prompt(.inputEmbeddings)
         for change: (inout SoftPrompt) -> Void in [
-            { $0.values[5] = .nan }, { $0.values[5] = -.infinity }, { $0.values.removeLast() }, { $0.virtualTokenCount = 0 },
+            { $0.values[5] = .nan }, { $0.values[5] = -.infinity }, { $0.values.removeLast() },
+            { $0.virtualTokenCount = 0 },
             { $0.virtualTokenCount = .max }, { $0.shape.hiddenSize = 0 }, { $0.shape.layerCount = -1 },
             { $0.shape.headDimension = .max }, { $0.shape.keyValueHeadCount = 4 }, { $0.base.weights = "sha256:abc" },
             { $0.method = "" }, { $0.placement = .keysAndValues },
@@ -115,10 +123,12 @@ struct SoftPromptFileTests {
         #expect { try notFinite.prompt() } throws: { ($0 as? SoftPromptError)?.code == .notFinite }
     }
 
-    @Test("configurations that lack something or come from the future are refused", arguments: [
-        ("schemaVersion", JSONValue.integer(2)), ("schemaVersion", .null), ("base", .null), ("prompt", .null),
-        ("prompt", ["placement": "elsewhere"]), ("method", ""), ("training", "x"), ("base", ["name": "x"]),
-    ] as [(String, JSONValue)])
+    @Test(
+        "configurations that lack something or come from the future are refused",
+        arguments: [
+            ("schemaVersion", JSONValue.integer(2)), ("schemaVersion", .null), ("base", .null), ("prompt", .null),
+            ("prompt", ["placement": "elsewhere"]), ("method", ""), ("training", "x"), ("base", ["name": "x"]),
+        ] as [(String, JSONValue)])
     func configurations(key: String, value: JSONValue) throws {
         var object = try #require(SoftPromptConfiguration(Self.prompt(.inputEmbeddings), type: .f32).json.objectValue)
         object[key] = .some(value)
@@ -132,15 +142,19 @@ struct SoftPromptFileTests {
         var object = try #require(SoftPromptConfiguration(Self.prompt(.inputEmbeddings), type: .f32).json.objectValue)
         object["later"] = ["x": 1]
         let bytes = JSONValue.object(object).canonicalBytes()
-        #expect(try SoftPromptConfiguration(bytes: bytes) == SoftPromptConfiguration(Self.prompt(.inputEmbeddings), type: .f32))
+        #expect(
+            try SoftPromptConfiguration(bytes: bytes)
+                == SoftPromptConfiguration(Self.prompt(.inputEmbeddings), type: .f32))
     }
 
-    @Test("adapters that are no soft prompts are refused with the reason", arguments: [
-        (["peft_type": "LORA", "num_virtual_tokens": 2], "no soft prompt"),
-        (["peft_type": "PROMPT_TUNING", "num_virtual_tokens": 2, "num_transformer_submodules": 2], "encoder"),
-        (["peft_type": "PROMPT_TUNING"], "num_virtual_tokens"), ([:], "peft_type"),
-        (["peft_type": "PROMPT_TUNING", "num_virtual_tokens": 3], "3 rows"),
-    ] as [(JSONValue, String)])
+    @Test(
+        "adapters that are no soft prompts are refused with the reason",
+        arguments: [
+            (["peft_type": "LORA", "num_virtual_tokens": 2], "no soft prompt"),
+            (["peft_type": "PROMPT_TUNING", "num_virtual_tokens": 2, "num_transformer_submodules": 2], "encoder"),
+            (["peft_type": "PROMPT_TUNING"], "num_virtual_tokens"), ([:], "peft_type"),
+            (["peft_type": "PROMPT_TUNING", "num_virtual_tokens": 3], "3 rows"),
+        ] as [(JSONValue, String)])
     func peftRefusals(configuration: JSONValue, word: String) throws {
         var writer = SafetensorsWriter()
         try writer.add(name: "prompt_embeddings", shape: [2, 4], floats: [1, 2, 3, 4, 5, 6, 7, 8])

@@ -36,11 +36,13 @@ struct TensorTypeTests {
         }
     }
 
-    @Test("brain floats round to nearest, ties to even, and keep NaN", arguments: [
-        (Float(1), 0x3F80), (Float(bitPattern: 0x3F80_8000), 0x3F80), (Float(bitPattern: 0x3F81_8000), 0x3F82),
-        (Float(bitPattern: 0x3F80_8001), 0x3F81), (.greatestFiniteMagnitude, 0x7F80), (-.infinity, 0xFF80),
-        (.leastNonzeroMagnitude, 0), (Float(bitPattern: 0x7F80_0001), 0x7FC0),
-    ] as [(Float, UInt16)])
+    @Test(
+        "brain floats round to nearest, ties to even, and keep NaN",
+        arguments: [
+            (Float(1), 0x3F80), (Float(bitPattern: 0x3F80_8000), 0x3F80), (Float(bitPattern: 0x3F81_8000), 0x3F82),
+            (Float(bitPattern: 0x3F80_8001), 0x3F81), (.greatestFiniteMagnitude, 0x7F80), (-.infinity, 0xFF80),
+            (.leastNonzeroMagnitude, 0), (Float(bitPattern: 0x7F80_0001), 0x7FC0),
+        ] as [(Float, UInt16)])
     func brainFloats(value: Float, bits: UInt16) {
         #expect(BrainFloat.bits(value) == bits)
     }
@@ -53,7 +55,9 @@ struct TensorTypeTests {
         #expect(TensorType.removedName(id: type.id) == nil)
         #expect(type.byteCount(elements: type.blockSize * 3) == type.bytesPerBlock * 3)
         #expect(type.blockSize == 1 || type.byteCount(elements: type.blockSize + 1) == nil)
-        #expect(type.byteCount(elements: .max / type.blockSize * type.blockSize) == nil || type.bytesPerBlock <= type.blockSize)
+        #expect(
+            type.byteCount(elements: .max / type.blockSize * type.blockSize) == nil
+                || type.bytesPerBlock <= type.blockSize)
     }
 
     @Test("removed types are not types but have names", arguments: [4, 5, 31, 32, 33, 36, 37, 38] as [UInt32])
@@ -66,11 +70,15 @@ struct TensorTypeTests {
     func notDecodable() {
         let type = TensorType(name: "IQ1_M")!
         #expect(!type.isDecodable)
-        #expect { try type.requireDecodable(tensor: "blk.0") } throws: { "\($0)".contains("blk.0") && "\($0)".contains("Q4_K") }
+        #expect { try type.requireDecodable(tensor: "blk.0") } throws: {
+            "\($0)".contains("blk.0") && "\($0)".contains("Q4_K")
+        }
         #expect(throws: TensorTypeError.self) { try type.encoded([Float](repeating: 0, count: 256)) }
     }
 
-    @Test("encoding then decoding keeps values within half a step", arguments: TensorType.all.filter { $0.isEncodable && $0.isQuantized })
+    @Test(
+        "encoding then decoding keeps values within half a step",
+        arguments: TensorType.all.filter { $0.isEncodable && $0.isQuantized })
     func roundTrip(type: TensorType) throws {
         var generator = SeededGenerator(seed: 11)
         for blocks in [1, 2, 3, 7] {
@@ -79,7 +87,9 @@ struct TensorTypeTests {
             #expect(bytes.count == blocks * type.bytesPerBlock)
             let back = try bytes.withUnsafeBytes { try type.decoded($0) }
             // Levels in use over a range of 2, a little more for the rounding of scales.
-            let steps: Float = ["Q4_0": 15, "Q4_1": 15, "Q5_0": 31, "Q5_1": 31, "Q8_0": 254, "Q4_K": 15, "Q5_K": 31, "Q6_K": 63][type.name]!
+            let steps: Float = [
+                "Q4_0": 15, "Q4_1": 15, "Q5_0": 31, "Q5_1": 31, "Q8_0": 254, "Q4_K": 15, "Q5_K": 31, "Q6_K": 63,
+            ][type.name]!
             let limit = 2 / steps * 1.1
             #expect(zip(values, back).allSatisfy { ($0 - $1).magnitude <= limit })
         }
@@ -92,12 +102,16 @@ struct TensorTypeTests {
         let aligned = try bytes.withUnsafeBytes { try type.decoded($0) }
         for shift in 1..<8 {
             let shifted = [UInt8](repeating: 0xAA, count: shift) + bytes
-            let values = try shifted.withUnsafeBytes { try type.decoded(UnsafeRawBufferPointer(rebasing: $0[shift...])) }
+            let values = try shifted.withUnsafeBytes {
+                try type.decoded(UnsafeRawBufferPointer(rebasing: $0[shift...]))
+            }
             #expect(zip(values, aligned).allSatisfy { $0.bitPattern == $1.bitPattern || ($0.isNaN && $1.isNaN) })
         }
     }
 
-    @Test("values that are not finite and counts that are not whole blocks are refused", arguments: TensorType.all.filter { $0.isEncodable && $0.isQuantized })
+    @Test(
+        "values that are not finite and counts that are not whole blocks are refused",
+        arguments: TensorType.all.filter { $0.isEncodable && $0.isQuantized })
     func refusals(type: TensorType) {
         for bad in [Float.nan, .infinity, -.infinity] {
             var values = [Float](repeating: 1, count: type.blockSize)
@@ -110,7 +124,9 @@ struct TensorTypeTests {
         }
     }
 
-    @Test("extreme but finite values are encoded without a trap", arguments: TensorType.all.filter { $0.isEncodable && $0.isQuantized })
+    @Test(
+        "extreme but finite values are encoded without a trap",
+        arguments: TensorType.all.filter { $0.isEncodable && $0.isQuantized })
     func extremes(type: TensorType) throws {
         for value in [Float.greatestFiniteMagnitude, .leastNonzeroMagnitude, .leastNormalMagnitude, 1e38, -1e-38, 0] {
             var values = [Float](repeating: value, count: type.blockSize)

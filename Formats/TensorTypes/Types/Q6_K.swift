@@ -5,8 +5,9 @@
 ///           192..207  scales  signed bytes
 ///           208..209  d       half
 ///
-/// Each half of 128 values has 64 bytes of ql and 32 of qh. For l in 0..<32 the values l and l + 32 have the low nibbles
-/// of ql[l] and ql[l + 32], the values l + 64 and l + 96 their high nibbles; qh[l] holds the four pairs of high bits.
+/// Each half of 128 values has 64 bytes of ql and 32 of qh. For l in 0..<32 the values l and l + 32 have the low
+/// nibbles of ql[l] and ql[l + 32], the values l + 64 and l + 96 their high nibbles; qh[l] holds the four pairs of
+/// high bits.
 enum Q6_KFormat: EncodableBlockFormat {
     static func decode(_ source: UnsafeRawPointer, blockCount: Int, into destination: UnsafeMutablePointer<Float>) {
         for block in 0..<blockCount {
