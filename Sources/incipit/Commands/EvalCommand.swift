@@ -29,7 +29,7 @@ struct EvalCommand: AsyncParsableCommand {
     @Option(help: "Solved examples per label in the few-shot prompt.") var shots = 1
     @Option(help: "labels, or generate for exact match of the greedy answer (default: labels where the task has few).")
     var scoring: Scoring?
-    @Option(help: "How a row becomes text; {input} stands for its input.") var template = PromptTemplate.standard
+    @Option(help: "How a row becomes text; {input} stands for its input.") var template = ExampleTemplate.standard.prompt
     @Option(help: "Score this many rows only.") var limit: Int?
     @Flag(help: "Print JSON.") var json = false
 
@@ -55,8 +55,8 @@ struct EvalCommand: AsyncParsableCommand {
     func run() async throws {
         Interrupt.listen()
         let home = Home()
-        let dataset = try Dataset.read(path: try DataSource.path(for: data, home: home))
-        var rows = dataset.rows(split)
+        let dataset = try Dataset(path: try DataSource.path(for: data, home: home))
+        var rows = dataset[split]
         if let limit { rows = Array(rows.prefix(limit)) }
         guard !rows.isEmpty else {
             throw CommandFailure(.data, "\(data) has no rows in its \(split.rawValue) split")
@@ -67,11 +67,11 @@ struct EvalCommand: AsyncParsableCommand {
             throw CommandFailure(.usage, "\(data) has too many different targets to be labels; use --scoring generate")
         }
         let loaded = try options.load()
-        let entry = try await attachment.resolve(for: loaded, home: home)
-        let session = try Session(model: loaded.model, attachment: entry)
+        let attached = try await attachment.resolve(for: loaded, home: home)
+        let session = try Session(model: loaded.model, attachment: attached?.attachment)
         let written = handWritten(dataset, labels: labels)
         let evaluator = TaskEvaluator(
-            session: session, tokenizer: loaded.tokenizer, template: PromptTemplate(template), labels: labels)
+            session: session, tokenizer: loaded.tokenizer, template: try ExampleTemplate(prompt: template), labels: labels)
         let line = ProgressLine()
         let result: TaskReport
         do {
@@ -89,7 +89,7 @@ struct EvalCommand: AsyncParsableCommand {
         if json {
             return try Output.json(
                 Report(
-                    model: options.model, base: try loaded.fingerprint(cache: home.cache).fingerprint, data: data,
+                    model: options.model, base: try loaded.fingerprint(cache: home.cache).base.fingerprint, data: data,
                     split: split.rawValue, prompt: result.prompt, scoring: result.scoring.rawValue, rows: result.rows,
                     correct: result.correct, accuracy: result.accuracy, accuracyLow: result.accuracyLow,
                     accuracyHigh: result.accuracyHigh, contextTokens: result.contextTokens,
@@ -117,7 +117,7 @@ struct EvalCommand: AsyncParsableCommand {
         case "few-shot":
             return .fewShot(
                 instruction: text,
-                examples: HandWrittenPrompt.examples(from: dataset.rows(.train), labels: labels, perLabel: shots))
+                examples: HandWrittenPrompt.examples(from: dataset[.train], labels: labels, perLabel: shots))
         default: return .none
         }
     }

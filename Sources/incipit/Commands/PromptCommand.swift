@@ -86,7 +86,7 @@ struct PromptShowCommand: AsyncParsableCommand {
         let prompt = loaded.prompt
         let training = prompt.training.mapValues { value -> String in
             if case .string(let text) = value { return text }
-            return String(decoding: value.canonicalBytes, as: UTF8.self)
+            return String(decoding: value.canonicalBytes(), as: UTF8.self)
         }
         if json {
             return try Output.json(

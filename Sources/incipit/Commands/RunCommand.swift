@@ -37,7 +37,7 @@ struct RunCommand: AsyncParsableCommand {
         let settings = try sampling.settings()
         let input = try readInput()
         let loaded = try options.load()
-        let resolved = try await attachment.resolvePrompt(for: loaded, home: Home())
+        let resolved = try await attachment.resolve(for: loaded, home: Home())
         let session = try Session(
             model: loaded.model, attachment: resolved?.attachment, cacheElement: sampling.cacheElement)
         let form = raw ? nil : resolved?.template

@@ -1,8 +1,10 @@
 import ArgumentParser
+import ByteIO
 import Evaluation
 import Foundation
 import Generation
 import LanguageModels
+import OCIArtifacts
 import PromptTuning
 import SoftPrompts
 
@@ -39,7 +41,7 @@ struct TuneCommand: AsyncParsableCommand {
     @Option(help: "adamw or sgd.") var optimizer = TuningConfiguration().optimizer
     @Option(help: "Steps between evaluations on dev.") var evaluateEvery = TuningConfiguration().evaluateEvery
     @Option(help: "Evaluations without improvement before stopping early; 0 never does.") var patience = TuningConfiguration().patience
-    @Option(help: "How a row becomes text; {input} stands for its input.") var template = PromptTemplate.standard
+    @Option(help: "How a row becomes text; {input} stands for its input.") var template = ExampleTemplate.standard.prompt
     @Option(help: "Seed of example order and random initialisation.") var seed: UInt64 = 0
     @Option(help: "Weights as floats while training: float, tiles, or auto by the memory there is.")
     var weightsMemory = WeightsMemory.auto
@@ -82,29 +84,30 @@ struct TuneCommand: AsyncParsableCommand {
     func run() async throws {
         Interrupt.listen()
         let home = Home()
-        let promptName = try PromptReference.name(name)
+        let promptName = try PromptStore.name(name)
         let dataPath = try DataSource.path(for: data, home: home)
-        let dataset = try Dataset.read(path: dataPath)
+        let dataset = try Dataset(path: dataPath)
         let loaded = try options.load()
-        let fingerprint = try loaded.fingerprint(cache: home.cache)
+        let identified = try loaded.fingerprint(cache: home.cache)
+        let fingerprint = identified.base
         let initialization = try chooseInitialization(dataset)
         let tokenCount = try tokens ?? initialization.naturalLength(tokenizer: loaded.tokenizer) ?? 32
         let configuration = try configuration(tokens: tokenCount)
         let method = try MethodCatalog.method(named: configuration.method)
-        let checkpoint = try prepareRun(home.run(promptName))
+        let checkpoint = try prepareRun(home.run(promptName.description))
         let initial = try method.initialParameters(
             initialization, tokens: tokenCount, model: loaded.model, tokenizer: loaded.tokenizer)
         var identity = [
-            "base_fingerprint": fingerprint.fingerprint, "data": dataset.digest, "initialization": initialization.kind,
+            "base_fingerprint": fingerprint.fingerprint, "data": try Self.digest(ofFile: dataPath), "initialization": initialization.kind,
         ]
         if case .text(let text) = initialization { identity["initial_text"] = text }
         let trainer = try Trainer(
-            model: loaded.model, tokenizer: loaded.tokenizer, rows: dataset.rows(.train), configuration: configuration,
+            model: loaded.model, tokenizer: loaded.tokenizer, examples: dataset[.train], configuration: configuration,
             initial: initial, weightsMemory: weightsMemory, identity: identity, checkpointPath: checkpoint,
             resumes: resume)
         Output.note(
             "\(configuration.method) on \(loaded.name) (\(fingerprint.short)): \(tokenCount) virtual tokens, "
-                + "\(initial.count) parameters, \(dataset.rows(.train).count) training rows"
+                + "\(initial.count) parameters, \(dataset[.train].count) training rows"
                 + (trainer.resumedStep > 0 ? ", resumed at step \(trainer.resumedStep)" : ""))
         let outcome = try train(trainer, dataset: dataset, loaded: loaded, configuration: configuration, method: method)
         if outcome.ending == .interrupted {
@@ -112,13 +115,23 @@ struct TuneCommand: AsyncParsableCommand {
                 .interrupted, "stopped at step \(outcome.steps) of \(configuration.steps); nothing is lost: repeat the command "
                     + "with --resume to go on")
         }
-        let prompt = try SoftPrompt.trained(
-            method: method, parameters: outcome.parameters, configuration: configuration, model: loaded,
-            base: fingerprint, record: trainingRecord(outcome, configuration, initialization, dataset))
+        let shape = loaded.model.shape
+        let prompt = try SoftPrompt(
+            placement: method.placement, virtualTokenCount: tokenCount,
+            values: method.storedValues(outcome.parameters, tokens: tokenCount, shape: shape),
+            shape: shape.promptShape, base: fingerprint, baseName: loaded.name, baseSource: identified.source,
+            method: method.name,
+            training: try trainingRecord(outcome, configuration, initialization, dataDigest: identity["data"] ?? ""))
         let store = try PromptStore(home: home)
-        let stored = try await store.save(prompt, name: promptName)
-        try? FileManager.default.removeItem(atPath: home.run(promptName))
-        try report(outcome, stored: stored, promptName: promptName, fingerprint: fingerprint, configuration: configuration)
+        var metrics: [String: String] = [:]
+        if let best = outcome.best?.score {
+            metrics["dev-loss"] = String(format: "%.4f", best.loss)
+            if let accuracy = best.accuracy { metrics["dev-accuracy"] = String(format: "%.4f", accuracy) }
+        }
+        let stored = try await store.save(prompt, name: promptName, metrics: metrics)
+        // Only now is the run's checkpoint no longer needed: what it led to is durable.
+        try? FileManager.default.removeItem(atPath: home.run(promptName.description))
+        try report(outcome, stored: stored, promptName: promptName.description, fingerprint: fingerprint, configuration: configuration)
     }
 
     /// Text if any was given, what --init says otherwise, and by default the instruction the labels suggest.
@@ -153,16 +166,18 @@ struct TuneCommand: AsyncParsableCommand {
         _ trainer: Trainer, dataset: Dataset, loaded: LoadedModel, configuration: TuningConfiguration,
         method: any TuningMethod.Type
     ) throws -> Trainer.Outcome {
-        let dev = dataset.rows(.dev)
+        let dev = dataset[.dev]
         let scoring = DevScoring(
-            loaded: loaded, rows: dev, labels: dataset.labels, template: PromptTemplate(configuration.template))
+            model: loaded.model, tokenizer: loaded.tokenizer, examples: dev, labels: dataset.labels,
+            template: try ExampleTemplate(prompt: configuration.template))
         let line = ProgressLine()
         defer { line.finish() }
         return try trainer.run(
             evaluate: dev.isEmpty
                 ? nil
                 : { parameters in
-                    let entry = method.entry(parameters, tokens: configuration.tokens)
+                    let entry: PromptAttachment.Entry =
+                        method.placement == .keysAndValues ? .cache(parameters) : .input(parameters)
                     return try scoring.score(
                         PromptAttachment(virtualTokenCount: configuration.tokens, entry: entry))
                 },
@@ -180,6 +195,32 @@ struct TuneCommand: AsyncParsableCommand {
                         + "  \(Output.duration(progress.secondsLeft)) left",
                     force: progress.step == progress.steps)
             })
+    }
+
+    /// What a reader of the stored prompt should know of its making.
+    private func trainingRecord(
+        _ outcome: Trainer.Outcome, _ configuration: TuningConfiguration, _ initialization: PromptInitialization,
+        dataDigest: String
+    ) throws -> [String: JSONValue] {
+        var record: [String: JSONValue] = [
+            "template": .string(configuration.template),
+            "configuration": try JSONValue.parse(text: configuration.canonicalText()),
+            "data": .string(dataDigest),
+            "initialization": .string(initialization.kind),
+            "steps": .integer(Int64(outcome.steps)),
+            "tool": .string("incipit \(IncipitCommand.configuration.version)"),
+        ]
+        if case .text(let text) = initialization { record["initial_text"] = .string(text) }
+        if let best = outcome.best { record["best_step"] = .integer(Int64(best.step)) }
+        return record
+    }
+
+    /// SHA-256 of a file, as registries write it.
+    private static func digest(ofFile path: String) throws -> String {
+        let file = try MappedFile(path: path)
+        var hasher = DigestHasher(algorithm: .sha256)
+        hasher.update(file.unsafeBytes)
+        return hasher.finalize().description
     }
 
     private func report(
