@@ -12,7 +12,7 @@ import Synchronization
 /// A fixed team of threads for compute: the caller is thread 0, the others wait between calls.
 ///
 /// A waiting thread spins for about 50 microseconds, then sleeps until the next call, so a pool costs nothing while
-/// idle and answers in about a microsecond while hot. Calls from several threads at once take turns. A task must not
+/// idle and answers in under a microsecond while hot. Calls from several threads at once take turns. A task must not
 /// call the pool it runs on: that is a programming error and traps.
 ///
 /// Not for the cooperative pool of Swift concurrency, nor for event loops: a call blocks.
@@ -65,10 +65,15 @@ public final class ThreadPool: @unchecked Sendable {
             body(0)
             return
         }
+        call(isOptional: false, body)
+    }
+
+    /// Runs `body` on the caller and on the other threads: all of them, or those that come before the caller is done.
+    private func call(isOptional: Bool, _ body: (Int) -> Void) {
         require(!team.isOwnThread, "a task of a ThreadPool called the pool that it runs on")
         callers.withLock { _ in
             withoutActuallyEscaping(body) { escapable in
-                team.start(escapable)
+                team.start(escapable, isOptional: isOptional)
                 team.enter()
                 escapable(0)
                 team.leave()
@@ -79,7 +84,8 @@ public final class ThreadPool: @unchecked Sendable {
 
     /// Runs `body` for each task 0 ..< taskCount; threads claim tasks in order. Returns when all are done.
     ///
-    /// One task, or one thread, runs inline on the caller without touching the other threads.
+    /// One task, or one thread, runs inline on the caller without touching the other threads. A thread that the system
+    /// keeps from running is not waited for: the others take its tasks.
     public func parallelFor(_ taskCount: Int, _ body: (_ task: Int) -> Void) {
         if taskCount <= 1 || threads.isEmpty {
             var task = 0
@@ -90,7 +96,7 @@ public final class ThreadPool: @unchecked Sendable {
             return
         }
         let next = ClaimCounter()
-        run { _ in
+        call(isOptional: true) { _ in
             while true {
                 let task = next.claim()
                 if task >= taskCount { break }
@@ -127,8 +133,9 @@ private final class Team: @unchecked Sendable {  // see ThreadPool
     var workerCount = 0
     private var job: ((Int) -> Void)?
 
-    private let generation = Atomic<Int>(0)  // one higher for each job; -1 stops
-    private let running = Atomic<Int>(0)  // workers that have not finished the current job
+    private let generation = Atomic<Int>(0)  // two higher for each job, odd when the job is optional; -1 stops
+    private let running = Atomic<Int>(0)  // workers that the caller has to wait for
+    private let isOpen = Atomic<Bool>(false)  // an optional job that workers may still enter
     private let sleepers = Atomic<Int>(0)  // workers that sleep or are about to
     private let callerSleeps = Atomic<Bool>(false)
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
@@ -162,15 +169,23 @@ private final class Team: @unchecked Sendable {  // see ThreadPool
 
     // MARK: The caller's side
 
-    func start(_ body: @escaping (Int) -> Void) {
+    func start(_ body: @escaping (Int) -> Void, isOptional: Bool) {
         job = body
-        running.store(workerCount, ordering: .relaxed)
-        generation.wrappingAdd(1, ordering: .sequentiallyConsistent)
+        // Added, not stored: a late worker of the last job may be about to notice that it is closed.
+        if isOptional {
+            isOpen.store(true, ordering: .sequentiallyConsistent)
+        } else {
+            running.wrappingAdd(workerCount, ordering: .sequentiallyConsistent)
+        }
+        let next = (generation.load(ordering: .relaxed) | 1) + (isOptional ? 2 : 1)
+        generation.store(next, ordering: .sequentiallyConsistent)
         wakeSleepers()
     }
 
     func finish() {
-        if !spin(until: { running.load(ordering: .acquiring) == 0 }) {
+        // A worker first adds itself to `running`, then looks at `isOpen`: it sees the closing, or is seen here.
+        isOpen.store(false, ordering: .sequentiallyConsistent)
+        if !spin(until: { running.load(ordering: .sequentiallyConsistent) == 0 }) {
             pthread_mutex_lock(mutex)
             callerSleeps.store(true, ordering: .sequentiallyConsistent)
             while running.load(ordering: .sequentiallyConsistent) != 0 { pthread_cond_wait(done, mutex) }
@@ -209,7 +224,13 @@ private final class Team: @unchecked Sendable {  // see ThreadPool
             let now = generation.load(ordering: .acquiring)
             if now < 0 { return }
             seen = now
-            runJob(index)
+            if now & 1 == 0 {
+                runJob(index)
+            } else {
+                running.wrappingAdd(1, ordering: .sequentiallyConsistent)
+                // Possibly a later job than the one that was noticed; then it is entered twice, which does no harm.
+                if isOpen.load(ordering: .sequentiallyConsistent) { runJob(index) }
+            }
             if running.wrappingSubtract(1, ordering: .sequentiallyConsistent).newValue == 0,
                 callerSleeps.load(ordering: .sequentiallyConsistent)
             {
