@@ -15,7 +15,10 @@ let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let package = Package(
     name: "incipit",
     products: [
-        .executable(name: "incipit", targets: ["incipit"])
+        .executable(name: "incipit", targets: ["incipit"]),
+        .library(name: "Engine", targets: ["Evaluation", "Generation", "LanguageModels", "PromptTuning"]),
+        .library(name: "Formats", targets: ["Conversion", "GGUF", "Safetensors", "SoftPrompts", "TensorTypes"]),
+        .library(name: "Registry", targets: ["OCIArtifacts", "OCIClient", "OCIServer", "PromptRegistry"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -24,7 +27,6 @@ let package = Package(
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
-        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     ],
     targets: [
         // MARK: Formats: bytes to typed values and back
@@ -94,8 +96,49 @@ let package = Package(
             ],
             path: "Sources/incipit", swiftSettings: checked),
 
-        // MARK: Tests
-        .target(name: "Fixtures", path: "Fixtures", exclude: ["Data", "Golden", "Models", "Scripts", "README.md"],
+        // MARK: Tests: one target a module, and what they share
+        .target(
+            name: "Fixtures", path: "Fixtures", exclude: ["Data", "Golden", "Models", "Scripts", "README.md"],
             sources: ["Fixtures.swift"], swiftSettings: checked),
+        .target(
+            name: "TestSupport", dependencies: ["LanguageModels", "OCIArtifacts", "PromptRegistry"],
+            path: "Tests/TestSupport", swiftSettings: checked),
+        test("ByteIO"),
+        test("TensorTypes", ["ByteIO"]),
+        test("GGUF", ["ByteIO", "TensorTypes"]),
+        test("Safetensors", ["ByteIO"]),
+        test("SoftPrompts", ["Safetensors", "ByteIO"]),
+        test("Conversion", ["GGUF", "SoftPrompts", "ByteIO", "TensorTypes"]),
+        test("Kernels", ["CKernels", "TensorTypes"]),
+        test("Layers", ["Kernels", "TensorTypes"]),
+        test("Tokenization", ["Fixtures", "GGUF", "LanguageModels"]),
+        test("LanguageModels", ["Fixtures", "GGUF", "TensorTypes", "Kernels", "Layers", "TestSupport"]),
+        test("Generation", ["Fixtures", "LanguageModels", "SoftPrompts", "Kernels", "Tokenization"]),
+        test("PromptTuning", ["Fixtures", "LanguageModels", "Kernels", "TestSupport", "Tokenization"]),
+        test("Evaluation", ["Fixtures", "Generation", "LanguageModels", "Kernels", "PromptTuning"]),
+        test("OCIArtifacts"),
+        test(
+            "PromptRegistry",
+            [
+                "OCIArtifacts", "SoftPrompts", "Safetensors", "ByteIO", "TestSupport",
+                .product(name: "GRDB", package: "GRDB.swift"),
+            ]),
+        test("OCIClient", ["OCIArtifacts", "OCIServer", "PromptRegistry", "TestSupport"]),
+        test(
+            "OCIServer",
+            [
+                "OCIArtifacts", "PromptRegistry", "TestSupport",
+                .product(name: "HummingbirdTesting", package: "hummingbird"),
+            ]),
+        .testTarget(
+            name: "EndToEndTests", dependencies: ["Fixtures", "incipit"], path: "Tests/EndToEndTests",
+            swiftSettings: checked),
     ]
 )
+
+/// The tests of one module: `Tests/<Module>Tests`.
+func test(_ module: String, _ others: [Target.Dependency] = []) -> Target {
+    .testTarget(
+        name: module + "Tests", dependencies: [.target(name: module)] + others, path: "Tests/\(module)Tests",
+        swiftSettings: checked)
+}
