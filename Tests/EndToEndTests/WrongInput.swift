@@ -1,0 +1,93 @@
+import Testing
+
+/// A command line and what must come of it. `$` names in arguments are files the test makes; see `fill`.
+struct WrongInput: Sendable, CustomTestStringConvertible {
+    let arguments: [String]
+    let status: Int32
+    let needle: String
+
+    init(_ arguments: String, _ status: Int32, _ needle: String) {
+        self.arguments = arguments.split(separator: " ").map(String.init)
+        self.status = status
+        self.needle = needle
+    }
+
+    var testDescription: String { arguments.joined(separator: " ") }
+
+    private static let zeros = "sha256:" + String(repeating: "0", count: 64)
+
+    /// Each way of handing over a file that is no model, for each command that reads one.
+    static let models: [WrongInput] = [
+        "inspect $", "fingerprint $", "run $ text", "eval $ --data $DATA", "tune $ --data $DATA --name a/b --steps 1",
+        "prompt list --base $",
+    ].flatMap { command in
+        [
+            ("$MISSING", 66, "missing.gguf"), ("$FOLDER", 65, "regular file"), ("$EMPTY", 65, "empty.gguf"),
+            ("$TRUNCATED", 65, "damaged or was not downloaded completely"), ("$HEADER", 65, "header.gguf"),
+            ("$TEXT", 65, "not a GGUF file"), ("$DAMAGED", 65, "damaged.gguf"),
+        ].map { file, status, needle in
+            WrongInput(
+                command.replacing("$ ", with: file + " ").replacing(/\$$/, with: file), Int32(status), needle)
+        }
+    }
+
+    static let options: [WrongInput] = [
+        WrongInput("frobnicate", 64, "frobnicate"), WrongInput("run", 64, "model"),
+        WrongInput("run $MODEL text --frobnicate", 64, "--frobnicate"),
+        WrongInput("run $MODEL text --max-tokens many", 64, "many"),
+        WrongInput("run $MODEL text --max-tokens 0", 64, "at least 1"),
+        WrongInput("run $MODEL text --temperature nan", 64, "temperature"),
+        WrongInput("run $MODEL text --top-p 2", 64, "2"),
+        WrongInput("run $MODEL text --cache-type f8", 64, "f8"),
+        WrongInput("run $MODEL text --threads 0", 64, "1…1024"),
+        WrongInput("tune $MODEL --data $DATA", 64, "--name"), WrongInput("tune $MODEL --name a/b", 64, "--data"),
+        WrongInput("tune $MODEL --data $DATA --name a/b --method magic", 64, "prefix-tuning"),
+        WrongInput("tune $MODEL --data $DATA --name a/b --tokens 0", 64, "virtual tokens"),
+        WrongInput("tune $MODEL --data $DATA --name a/b --tokens 99999999999", 64, "virtual tokens"),
+        WrongInput("tune $MODEL --data $DATA --name a/b --steps 0", 64, "steps"),
+        WrongInput("tune $MODEL --data $DATA --name a/b --learning-rate inf", 64, "learning rate"),
+        WrongInput("tune $MODEL --data $DATA --name a/b --init magic", 64, "vocabulary"),
+        WrongInput("tune $MODEL --data $DATA --name a/b --init zero --init-text words", 64, "--init-text"),
+        WrongInput("tune $MODEL --data $DATA --name a/b --optimizer magic", 64, "adamw"),
+        WrongInput("tune $MODEL --data $DATA --name a/b --weights-memory magic", 64, "tiles"),
+        WrongInput("tune $MODEL --data $DATA --name a/b --template words", 64, "{input}"),
+        WrongInput("tune $MODEL --data $DATA --name a/b --resume --restart", 64, "exclude each other"),
+        WrongInput("eval $MODEL --data $DATA --prompt magic", 64, "few-shot"),
+        WrongInput("eval $MODEL --data $DATA --split holdout", 64, "holdout"),
+        WrongInput("eval $MODEL --data $DATA --shots 0", 64, "--shots"),
+        WrongInput("eval $MODEL --data $DATA --prompt none --attach a/b", 64, "exclude each other"),
+        WrongInput("serve", 64, "--registry"), WrongInput("serve --registry --port 70000", 64, "65535"),
+    ]
+
+    static let references: [WrongInput] = [
+        WrongInput("tune $MODEL --data $DATA --name Upper/Case", 64, "Upper/Case"),
+        WrongInput("tune $MODEL --data $DATA --name a/b:v1", 64, "a/b:v1"),
+        WrongInput("tune $MODEL --data $DATA --name ../../escape", 64, "escape"),
+        WrongInput("run $MODEL text --attach a//b", 64, "a//b"),
+        WrongInput("run $MODEL text --attach host:99/a/b:v1", 64, "pull"),
+        WrongInput("run $MODEL text --attach a/b", 66, "a/b"),
+        WrongInput("eval $MODEL --data $DATA --attach a/b", 66, "a/b"),
+        WrongInput("prompt show a/b", 66, "a/b"), WrongInput("prompt show a/b@sha256:00", 64, "64"),
+        WrongInput("prompt show a/b@\(zeros)", 66, "a/b"), WrongInput("prompt show a:b:c", 64, "a:b:c"),
+        WrongInput("prompt list a/b", 66, "a/b"), WrongInput("prompt list A", 64, "A"),
+        WrongInput("prompt tag a/b:v1 production", 66, "a/b"), WrongInput("prompt tag a/b:v1 -- -bad-", 64, "-bad-"),
+        WrongInput("prompt export a/b $MISSING", 66, "a/b"),
+        WrongInput("push a/b 127.0.0.1:1/a/b:v1", 66, "a/b"), WrongInput("push a/b:v1 a/b:v1", 64, "registry"),
+        WrongInput("push a/b:v1 127.0.0.1:99999/a/b:v1", 64, "99999"), WrongInput("pull a/b", 64, "registry"),
+        WrongInput("pull 127.0.0.1:1/A/B:v1", 64, "A/B"), WrongInput("pull 127.0.0.1:1/a/b:v1 --as Upper", 64, "Upper"),
+        WrongInput("pull 127.0.0.1:1/a/b:v1", 69, "127.0.0.1:1"),
+    ]
+
+    static let dataSets: [WrongInput] =
+        ["tune $MODEL --name a/b --steps 1 --data", "eval $MODEL --data"].flatMap { command in
+            [
+                WrongInput("\(command) $NODATA", 66, "no-data.jsonl"), WrongInput("\(command) nowhere", 66, "nowhere"),
+                WrongInput("\(command) $FOLDER", 65, "folder"), WrongInput("\(command) $NOROWS", 65, "no-rows.jsonl"),
+                WrongInput("\(command) $BADLINE", 65, "bad-line.jsonl:3"),
+                WrongInput("\(command) $NOTARGET", 65, "no-target.jsonl:2"),
+                WrongInput("\(command) $BADSPLIT", 65, "bad-split.jsonl:2"),
+                WrongInput("\(command) $NOTTEXT", 65, "not-text.jsonl:1"),
+                WrongInput("\(command) $DEVONLY", 65, "dev-only.jsonl"),
+            ]
+        } + [WrongInput("tune $MODEL --data $DATA --name a/b --resume", 66, "no unfinished run named a/b")]
+}
