@@ -1,4 +1,5 @@
 import ArgumentParser
+import ByteIO
 import Foundation
 import GGUF
 import LanguageModels
@@ -24,10 +25,16 @@ enum ErrorReport {
         case let error as RegistryError:
             switch error.code {
             case .manifestUnknown, .nameUnknown, .blobUnknown: return .notFound
-            case .transport, .unauthorized, .tooManyRequests, .storage: return .unavailable
+            case .transport, .unauthorized, .denied, .tooManyRequests, .storage: return .unavailable
             case .corrupt, .digestInvalid, .sizeInvalid, .manifestInvalid, .notASoftPrompt: return .data
             case .nameInvalid: return .usage
             default: return .failure
+            }
+        case let error as ByteIOError:
+            switch error.code {
+            case .notFound: return .notFound
+            case .accessDenied, .system: return .unavailable
+            default: return .data
             }
         case is OCIArtifactError: return .usage
         case let error as TuningError: return error.code == .invalidSetting ? .usage : .data

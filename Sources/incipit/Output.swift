@@ -74,7 +74,8 @@ enum Output {
 /// A progress line on standard error: redrawn in place on a terminal, a plain line now and then elsewhere.
 final class ProgressLine {
     private let clock = ContinuousClock()
-    private var lastDrawn: ContinuousClock.Instant?
+    // Where every drawing is a line of its own, the first waits too: short work needs none.
+    private var lastDrawn = Output.isInteractive ? nil : ContinuousClock.now
     private var drawnWidth = 0
     private let interval: Duration = Output.isInteractive ? .milliseconds(200) : .seconds(15)
 
@@ -97,7 +98,7 @@ final class ProgressLine {
     func finish() {
         if Output.isInteractive, drawnWidth > 0 { FileHandle.standardError.write(Data("\n".utf8)) }
         drawnWidth = 0
-        lastDrawn = nil
+        if Output.isInteractive { lastDrawn = nil }
     }
 
     /// A bar of `width` cells filled to `fraction`.

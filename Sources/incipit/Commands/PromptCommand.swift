@@ -116,6 +116,9 @@ struct PromptTagCommand: AsyncParsableCommand {
 
     func run() async throws {
         let target = try PromptStore.localReference(reference)
+        if tag.wholeMatch(of: /v[0-9]+/) != nil {
+            throw CommandFailure(.usage, "\(tag) would pass for a version number, and those only `tune` gives out; choose a word")
+        }
         let store = try PromptStore()
         try await store.registry.setTag(
             try Tag(tag), to: target.reference ?? .tag(.latest), of: target.repository)
@@ -133,6 +136,7 @@ struct PromptExportCommand: AsyncParsableCommand {
     func run() async throws {
         _ = try PromptStore.localReference(reference)
         let loaded = try await PromptStore().registry.load(reference)
+        try Home.makeFolder(folder)
         try loaded.files.write(toFolder: folder)
         Output.line("wrote \(SoftPromptFile.tensorFileName), \(SoftPromptFile.peftConfigurationFileName) and "
             + "\(SoftPromptFile.configurationFileName) to \(folder)")

@@ -90,10 +90,22 @@ struct PullCommand: AsyncParsableCommand {
         let name = local?.repository ?? reference.repository
         let tag = local?.tag ?? reference.tag
         let store = try PromptStore()
+        let wanted = reference.reference ?? .tag(.latest)
+        // Look before copying: another kind of artifact shall not end up among the prompts.
+        if let found = try await origin.manifest(wanted, in: reference.repository) {
+            let type: String?
+            do {
+                type = try Manifest.parse(found.bytes, mediaType: found.mediaType).effectiveArtifactType
+            } catch { throw RegistryError(.notASoftPrompt, "\(source) is not a soft prompt: \(error.message)") }
+            guard type == MediaType.softPrompt else {
+                throw RegistryError(
+                    .notASoftPrompt, "\(source) is not a soft prompt: its artifact type is \(type ?? "not given")")
+            }
+        }
         let line = CopyLine()
         defer { line.finish() }
         let receipt = try await copyArtifact(
-            reference.reference ?? .tag(.latest), from: origin, repository: reference.repository, to: store.store,
+            wanted, from: origin, repository: reference.repository, to: store.store,
             repository: name, as: tag.map { [$0] } ?? [], includeReferrers: referrers, progress: { line.update($0) })
         line.finish()
         // What was pulled must be a prompt, whole and readable: say so now rather than at the first attach.

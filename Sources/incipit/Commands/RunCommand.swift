@@ -36,6 +36,9 @@ struct RunCommand: AsyncParsableCommand {
     func run() async throws {
         let settings = try sampling.settings()
         let input = try readInput()
+        if input.isEmpty && attachment.attach == nil {
+            throw CommandFailure(.usage, "there is no text to continue; give it as an argument or on standard input")
+        }
         let loaded = try options.load()
         let resolved = try await attachment.resolve(for: loaded, home: Home())
         let session = try Session(

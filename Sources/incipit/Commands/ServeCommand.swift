@@ -25,6 +25,9 @@ struct ServeCommand: AsyncParsableCommand {
     func validate() throws {
         if !registry { throw ValidationError("Say what to serve: --registry.") }
         if !(0...65535).contains(port) { throw ValidationError("--port must lie in 0…65535, not \(port).") }
+        do {
+            try RegistryServer.checkBind(host: host, allowsInsecureBind: insecure)
+        } catch let error as RegistryError { throw ValidationError("\(error.message).") }
     }
 
     func run() async throws {

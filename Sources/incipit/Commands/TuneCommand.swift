@@ -87,6 +87,7 @@ struct TuneCommand: AsyncParsableCommand {
         let promptName = try PromptStore.name(name)
         let dataPath = try DataSource.path(for: data, home: home)
         let dataset = try Dataset(path: dataPath)
+        if dataset[.train].isEmpty { throw CommandFailure(.data, "\(data) has no rows in its train split") }
         let loaded = try options.load()
         let identified = try loaded.fingerprint(cache: home.cache)
         let fingerprint = identified.base
@@ -187,6 +188,7 @@ struct TuneCommand: AsyncParsableCommand {
                 if let evaluation = progress.evaluation {
                     line.finish()
                     Output.note("  step \(evaluation.step): dev \(evaluation.score.text)" + (progress.best == evaluation ? "  best" : ""))
+                    return
                 }
                 line.update(
                     "\(ProgressLine.bar(fraction)) step \(progress.step)/\(progress.steps)  loss "
