@@ -17,7 +17,7 @@ struct Challenge: Hashable, Sendable {
         while true {
             rest = rest.drop { $0 == " " || $0 == "," || $0 == "\t" }
             if rest.isEmpty { break }
-            let word = rest.prefix { $0 != " " && $0 != "=" && $0 != "," && $0 != "\t" }
+            let word = rest.prefix { $0.isLetter || $0.isNumber || "-_.~+/".contains($0) }
             guard !word.isEmpty else {
                 rest = rest.dropFirst()
                 continue

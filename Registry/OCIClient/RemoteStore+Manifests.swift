@@ -141,6 +141,14 @@ extension RemoteStore {
         case 404:
             try await discard(response)
             throw RegistryError.unknownManifest(reference, in: repository)
+        case 400, 405:
+            // What docker-registry answers to a tag is "invalid digest"; the spec has both statuses mean "not offered".
+            guard case .tag = reference else { throw await transport.failure(response, call) }
+            try await discard(response)
+            throw RegistryError(
+                .unsupported,
+                "\(host) does not delete single tags (status \(response.status.code)); delete the manifest by its digest, "
+                    + "which takes all its tags with it", repository: repository)
         default: throw await transport.failure(response, call)
         }
         if let subject, case .digest(let digest) = reference,
