@@ -98,8 +98,9 @@ public struct Manifest: Hashable, Sendable {
         layers = []
         manifests = []
         if MediaType.imageIndexes.contains(mediaType) {
-            guard members["layers"] == nil else {
-                throw OCIArtifactError(.manifestInvalid, "an index must not have layers")
+            // A document that is both would mean different things to different readers (CVE-2021-41190).
+            guard members["layers"] == nil, members["config"] == nil else {
+                throw OCIArtifactError(.manifestInvalid, "an index must have neither config nor layers")
             }
             manifests = try Self.descriptors(members["manifests"], "manifests", required: true)
         } else if MediaType.imageManifests.contains(mediaType) {

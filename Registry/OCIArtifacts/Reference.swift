@@ -48,7 +48,8 @@ public struct Reference: Hashable, Sendable, CustomStringConvertible {
             let first = rest[..<slash]
             if first.contains(".") || first.contains(":") || first == "localhost" {
                 guard Self.isHost(first) else {
-                    throw OCIArtifactError(.referenceInvalid, "reference \(shown) has no valid host before its first '/'")
+                    throw OCIArtifactError(
+                        .referenceInvalid, "reference \(shown) has no valid host before its first '/'")
                 }
                 host = String(first)
                 rest = rest[rest.index(after: slash)...]

@@ -88,7 +88,8 @@ public protocol RegistryStore: Sendable {
     ///   that already means something else).
     func putManifest(
         _ bytes: [UInt8], mediaType: String, as reference: ManifestReference, tags: [Tag],
-        in repository: RepositoryName) async throws -> ManifestReceipt
+        in repository: RepositoryName
+    ) async throws -> ManifestReceipt
 
     /// Deletes a tag, or by digest the manifest with all its tags. Throws `.manifestUnknown` when there is nothing to
     /// delete, `.denied` when a version would be lost and the store guards versions.
@@ -100,7 +101,8 @@ public protocol RegistryStore: Sendable {
     /// Descriptors of the manifests whose subject is `digest`, oldest first, with their annotations; those of
     /// `artifactType` only when given. Empty when there are none or the repository is unknown.
     func referrers(
-        of digest: Digest, artifactType: String?, in repository: RepositoryName) async throws -> [Descriptor]
+        of digest: Digest, artifactType: String?, in repository: RepositoryName
+    ) async throws -> [Descriptor]
 
     /// All repositories, in ASCII order.
     func repositories() async throws -> [RepositoryName]
@@ -122,7 +124,8 @@ public protocol UploadStore: RegistryStore {
     ///   `.blobUploadUnknown`; `.blobUploadInvalid` when another request is appending to the same upload.
     func append(
         to id: String, in repository: RepositoryName, expectedOffset: Int?,
-        from source: @Sendable () async throws -> [UInt8]?) async throws -> UploadSession
+        from source: @Sendable () async throws -> [UInt8]?
+    ) async throws -> UploadSession
 
     /// Verifies the digest and makes the blob visible. On `.digestInvalid` the upload is gone and nothing is stored.
     func finishUpload(_ id: String, in repository: RepositoryName, digest: Digest) async throws

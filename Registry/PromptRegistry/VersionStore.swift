@@ -19,13 +19,27 @@ public struct VersionReceipt: Hashable, Sendable {
 
 /// A store that picks the next version number and sets its tag in one transaction.
 public protocol VersionStore: RegistryStore {
-    /// Stores a manifest as the next version, moves `latest` to it, and sets `tags` too.
+    /// Stores a manifest as the next version, moves `latest` to it, and sets `tags` too. A manifest that already is a
+    /// version keeps its number, and `latest` stays where it is.
     func putNextVersion(
         _ bytes: [UInt8], mediaType: String, tags: [Tag], in repository: RepositoryName
     ) async throws -> VersionReceipt
+
+    /// All tags and what they point at, in one look.
+    func allTags(in repository: RepositoryName) async throws -> [Tag: Digest]
 }
 
 extension RegistryStore {
+    /// All tags of a repository and what they point at.
+    public func tagDigests(in repository: RepositoryName) async throws -> [Tag: Digest] {
+        if let store = self as? any VersionStore { return try await store.allTags(in: repository) }
+        var result: [Tag: Digest] = [:]
+        for tag in try await tags(in: repository, last: nil, limit: nil) {
+            result[tag] = try await manifest(.tag(tag), in: repository)?.digest
+        }
+        return result
+    }
+
     /// ``VersionStore/putNextVersion(_:mediaType:tags:in:)`` where the store offers it; elsewhere the next free number
     /// is tried until no one else has taken it meanwhile.
     public func storeNextVersion(
@@ -43,6 +57,9 @@ extension RegistryStore {
                 guard let number = tag.versionNumber else { continue }
                 highest = max(highest, number)
                 if try await manifest(.tag(tag), in: repository)?.digest == digest {
+                    for tag in tags {
+                        _ = try await putManifest(bytes, mediaType: mediaType, as: .tag(tag), tags: [], in: repository)
+                    }
                     return VersionReceipt(digest: digest, number: number, isNew: false)
                 }
             }
@@ -54,7 +71,8 @@ extension RegistryStore {
             } catch let error as RegistryError where error.code == .denied { continue }
         }
         throw RegistryError(
-            .denied, "no free version number in \(repository) after 16 attempts: others keep storing versions; try again",
+            .denied,
+            "no free version number in \(repository) after 16 attempts: others keep storing versions; try again",
             repository: repository)
     }
 }

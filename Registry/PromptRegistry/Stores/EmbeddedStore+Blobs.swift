@@ -6,7 +6,9 @@ extension EmbeddedStore {
     public func blob(_ digest: Digest, in repository: RepositoryName) async throws -> BlobInfo? {
         let now = now
         let found = try await catalogue.read { db -> (size: Int, leased: Int64)? in
-            guard let id = try db.repositoryID(repository), let size = try db.blobSize(digest, in: id) else { return nil }
+            guard let id = try db.repositoryID(repository), let size = try db.blobSize(digest, in: id) else {
+                return nil
+            }
             let leased = try Int64.fetchOne(
                 db, sql: "SELECT last_leased FROM blobs WHERE digest = ?", arguments: [digest.description])
             return (size, leased ?? 0)
@@ -53,8 +55,10 @@ extension EmbeddedStore {
                 guard let id = try db.repositoryID(repository), try db.blobSize(digest, in: id) != nil else {
                     return nil
                 }
-                return try Row.fetchOne(db, sql: "SELECT * FROM blobs WHERE digest = ?", arguments: [digest.description])
-                    .map { BlobRow($0) }
+                return try Row.fetchOne(
+                    db, sql: "SELECT * FROM blobs WHERE digest = ?", arguments: [digest.description]
+                )
+                .map { BlobRow($0) }
             }
             guard let row else { throw RegistryError.unknownBlob(digest, in: repository) }
             let part = try ManifestAdmission.clamp(range, size: row.size, digest)
@@ -86,7 +90,9 @@ extension EmbeddedStore {
         guard let codec = Codec.named(id: row.codec) else {
             throw damaged("was stored with codec \(row.codec), which this version lacks")
         }
-        guard row.size <= Codec.largestInput || row.codec == Codec.raw.id else { throw damaged("has an impossible size") }
+        guard row.size <= Codec.largestInput || row.codec == Codec.raw.id else {
+            throw damaged("has an impossible size")
+        }
         let stored: [UInt8]
         if let inline = row.inline {
             stored = inline
@@ -173,14 +179,34 @@ extension EmbeddedStore {
         _ prepared: PreparedBlob, as digest: Digest, to repository: RepositoryName, finishing upload: String? = nil
     ) async throws {
         let now = now
-        let files = files
-        try await catalogue.write { db in
+        try await catalogue.write { [self] db in
             let id = try db.ensureRepository(repository, now: now)
-            if let file = prepared.file { try files.publish(file, as: digest) }
-            try db.putBlob(digest, prepared, now: now)
+            if try isKept(prepared, digest, db) {
+                try db.execute(
+                    sql: "UPDATE blobs SET last_leased = ? WHERE digest = ?", arguments: [now, digest.description])
+            } else {
+                if let file = prepared.file { try files.publish(file, as: digest) }
+                try db.putBlob(digest, prepared, now: now)
+            }
             try db.link(digest, to: id)
             if let upload { try db.execute(sql: "DELETE FROM uploads WHERE id = ?", arguments: [upload]) }
         }
+    }
+
+    /// Whether the form in which the blob is already stored must stay. An equal one is replaced by the fresh copy, which
+    /// heals damage; but moving a file of another form into place and then crashing before the commit would leave the
+    /// old row describing the new file, so a sound file of another form is kept.
+    private func isKept(_ prepared: PreparedBlob, _ digest: Digest, _ db: Database) throws -> Bool {
+        guard prepared.file != nil,
+            let row = try Row.fetchOne(
+                db, sql: "SELECT * FROM blobs WHERE digest = ? AND inline IS NULL", arguments: [digest.description])
+        else { return false }
+        let stored = BlobRow(row)
+        if stored.codec == prepared.codec.id, stored.storedSize == prepared.storedSize { return false }
+        if stored.size > Codec.largestInput {
+            return try InputFile(path: files.path(of: digest))?.size == stored.storedSize
+        }
+        return (try? content(of: digest, stored)) != nil
     }
 
     public func mountBlob(

@@ -54,7 +54,7 @@ extension EmbeddedStore {
                     arguments: [repository.description])
             ).max()
             let number = existing ?? (highest ?? 0) + 1
-            try put.run(db, tags: admission.tags + [.version(number), .latest])
+            try put.run(db, tags: admission.tags + [.version(number)] + (existing == nil ? [.latest] : []))
             return VersionReceipt(digest: digest, number: number, isNew: existing == nil)
         }
     }
@@ -131,6 +131,20 @@ extension EmbeddedStore {
         }
     }
 
+    public func allTags(in repository: RepositoryName) async throws -> [Tag: Digest] {
+        try await catalogue.read { db in
+            let rows = try Row.fetchAll(
+                db,
+                sql: """
+                    SELECT tags.name, tags.digest FROM tags JOIN repositories ON repositories.id = tags.repository
+                    WHERE repositories.name = ?
+                    """, arguments: [repository.description])
+            var result: [Tag: Digest] = [:]
+            for row in rows { result[try Tag(row[0])] = try Digest(row[1]) }
+            return result
+        }
+    }
+
     public func referrers(
         of digest: Digest, artifactType: String?, in repository: RepositoryName
     ) async throws -> [Descriptor] {
@@ -160,7 +174,8 @@ extension EmbeddedStore {
     }
 
     /// The journal of a repository's tags, newest first; of one tag when given.
-    public func tagEvents(in repository: RepositoryName, tag: Tag? = nil, limit: Int = 1000) async throws -> [TagEvent] {
+    public func tagEvents(in repository: RepositoryName, tag: Tag? = nil, limit: Int = 1000) async throws -> [TagEvent]
+    {
         try await catalogue.read { db in
             try Row.fetchAll(
                 db,

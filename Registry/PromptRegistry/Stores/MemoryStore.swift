@@ -150,7 +150,9 @@ public final class MemoryStore: UploadStore, VersionStore {
             let entry = state.repositories[repository] ?? Repository()
             let existing = entry.tags.filter { $0.value == digest }.compactMap(\.key.versionNumber).min()
             let number = existing ?? (entry.versions.keys.compactMap(\.versionNumber).max() ?? 0) + 1
-            try put(admission, tags: admission.tags + [.version(number), .latest], in: repository, &state)
+            try put(
+                admission, tags: admission.tags + [.version(number)] + (existing == nil ? [.latest] : []),
+                in: repository, &state)
             return VersionReceipt(digest: digest, number: number, isNew: existing == nil)
         }
     }
@@ -214,6 +216,10 @@ public final class MemoryStore: UploadStore, VersionStore {
             if let last { names.removeAll { !last.utf8.lexicographicallyPrecedes($0.description.utf8) } }
             return limit.map { Array(names.prefix(max(0, $0))) } ?? names
         }
+    }
+
+    public func allTags(in repository: RepositoryName) async throws -> [Tag: Digest] {
+        state.withLock { $0.repositories[repository]?.tags ?? [:] }
     }
 
     public func referrers(
