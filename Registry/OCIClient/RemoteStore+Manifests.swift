@@ -246,7 +246,9 @@ extension RemoteStore {
             guard change(&entries) else { return }
             let index = ImageIndex(manifests: entries).serialized
             _ = try await put(index, MediaType.imageIndex, tag.description, tag.description, repository)
-            if attempt > 0 { try await Task.sleep(for: .milliseconds(Int.random(in: 10...100) * (1 << min(attempt, 4)))) }
+            if attempt > 0 {
+                try await Task.sleep(for: .milliseconds(Int.random(in: 10...100) * (1 << min(attempt, 4))))
+            }
             var check = try await readFallback(of: subject, in: repository)
             if !change(&check) { return }
         }

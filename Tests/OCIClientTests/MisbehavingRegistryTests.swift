@@ -88,19 +88,22 @@ import Testing
                     atPath: folder + "/partial", withIntermediateDirectories: true)
                 #expect(FileManager.default.createFile(atPath: partial, contents: Data(Self.bytes.prefix(123_456))))
                 try await remote(port).downloadBlob(
-                    digest, size: Self.bytes.count, in: name, to: folder + "/blob", partialDirectory: folder + "/partial")
+                    digest, size: Self.bytes.count, in: name, to: folder + "/blob",
+                    partialDirectory: folder + "/partial")
                 #expect(FileManager.default.contents(atPath: folder + "/blob") == Data(Self.bytes))
                 #expect(!FileManager.default.fileExists(atPath: partial))
                 #expect(ranges.all == ["bytes=123456-199999"])
                 // What is there already is not fetched again.
                 try await remote(port).downloadBlob(
-                    digest, size: Self.bytes.count, in: name, to: folder + "/blob", partialDirectory: folder + "/partial")
+                    digest, size: Self.bytes.count, in: name, to: folder + "/blob",
+                    partialDirectory: folder + "/partial")
                 #expect(ranges.all.count == 1)
                 // A damaged partial file is thrown away and the blob fetched from its beginning.
                 try FileManager.default.removeItem(atPath: folder + "/blob")
                 #expect(FileManager.default.createFile(atPath: partial, contents: Data(repeating: 1, count: 100)))
                 try await remote(port).downloadBlob(
-                    digest, size: Self.bytes.count, in: name, to: folder + "/blob", partialDirectory: folder + "/partial")
+                    digest, size: Self.bytes.count, in: name, to: folder + "/blob",
+                    partialDirectory: folder + "/partial")
                 #expect(FileManager.default.contents(atPath: folder + "/blob") == Data(Self.bytes))
             }
         }

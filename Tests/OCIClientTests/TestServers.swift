@@ -52,19 +52,20 @@ func withRegistry(
 func withResponder(
     _ respond: @escaping @Sendable (Request) async throws -> Response, _ body: @Sendable (Int) async throws -> Void
 ) async throws {
-    try await withServer({ onListening in
-        let responder = CallbackResponder<BasicRequestContext> { request, _ in try await respond(request) }
-        let application = Application(
-            responder: responder, configuration: .init(address: .hostname("127.0.0.1", port: 0)),
-            onServerRunning: { await onListening($0.localAddress?.port ?? 0) }, logger: quiet)
-        let group = ServiceGroup(configuration: .init(services: [application], logger: quiet))
-        let running = Task { try await group.run() }
-        try await withTaskCancellationHandler {
-            try await running.value
-        } onCancel: {
-            Task { await group.triggerGracefulShutdown() }
-        }
-    }, body)
+    try await withServer(
+        { onListening in
+            let responder = CallbackResponder<BasicRequestContext> { request, _ in try await respond(request) }
+            let application = Application(
+                responder: responder, configuration: .init(address: .hostname("127.0.0.1", port: 0)),
+                onServerRunning: { await onListening($0.localAddress?.port ?? 0) }, logger: quiet)
+            let group = ServiceGroup(configuration: .init(services: [application], logger: quiet))
+            let running = Task { try await group.run() }
+            try await withTaskCancellationHandler {
+                try await running.value
+            } onCancel: {
+                Task { await group.triggerGracefulShutdown() }
+            }
+        }, body)
 }
 
 func remote(_ port: Int, _ change: (inout RemoteStore.Options) -> Void = { _ in }) throws -> RemoteStore {

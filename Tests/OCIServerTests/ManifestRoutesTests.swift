@@ -70,7 +70,8 @@ import Testing
             func put(_ text: String, _ reference: String = "x", type: String = MediaType.imageManifest) async throws
                 -> TestResponse
             {
-                try await registry.send(.put, "/v2/a/manifests/\(reference)", [.contentType: type], body: Array(text.utf8))
+                try await registry.send(
+                    .put, "/v2/a/manifests/\(reference)", [.contentType: type], body: Array(text.utf8))
             }
             for text in ["", "{", "[]", "{}", "{\"schemaVersion\":2}", String(repeating: "[", count: 100_000)] {
                 let response = try await put(text)
@@ -88,7 +89,8 @@ import Testing
             #expect(unknown.status == .notFound)
             #expect(unknown.errorCode == "MANIFEST_BLOB_UNKNOWN")
             let manifest = try await registry.manifest("one", in: "a")
-            let wrong = try await registry.put(manifest, to: "a", as: "sha256:" + String(repeating: "0", count: 64)).response
+            let wrong = try await registry.put(manifest, to: "a", as: "sha256:" + String(repeating: "0", count: 64))
+                .response
             #expect(wrong.status == .badRequest)
             #expect(wrong.errorCode == "DIGEST_INVALID")
         }
