@@ -188,7 +188,7 @@ struct Transport: Sendable {
         case 500...599: (implied, advice) = (.transport, "the registry itself failed; try again later")
         default: (implied, advice) = (.transport, "check that this is an OCI registry")
         }
-        let isSpecific = status == 400 || status == 404 || status == 403 || status == 409
+        let isSpecific = status == 400 || status == 404 || status == 403 || status == 405 || status == 409
         return RegistryError(
             isSpecific ? code ?? implied : implied,
             "cannot \(call.purpose) at \(host): status \(status)\(said.isEmpty ? "" : " (\(said))"); \(advice)",

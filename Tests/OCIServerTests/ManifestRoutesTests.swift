@@ -124,6 +124,19 @@ import Testing
         }
     }
 
+    @Test(arguments: StoreKind.allCases) func whatIsNeededIsNotDeleted(_ kind: StoreKind) async throws {
+        try await RegistryFixture.run(kind) { registry in
+            let manifest = try await registry.manifest("one", in: "a")
+            let digest = try await registry.put(manifest, to: "a", as: "v1").digest
+            for path in ["manifests/v1", "manifests/\(digest)", "blobs/\(manifest.layers[0].digest)"] {
+                let refused = try await registry.send(.delete, "/v2/a/\(path)")
+                #expect(refused.status == .methodNotAllowed)
+                #expect(refused.errorCode == "DENIED")
+                #expect(try await registry.send(.get, "/v2/a/\(path)").status == .ok)
+            }
+        }
+    }
+
     @Test(arguments: StoreKind.allCases) func tagListsArePaged(_ kind: StoreKind) async throws {
         try await RegistryFixture.run(kind) { registry in
             #expect(try await registry.send(.get, "/v2/none/tags/list").errorCode == "NAME_UNKNOWN")
