@@ -96,6 +96,16 @@ import Testing
         }
     }
 
+    @Test(arguments: StoreKind.allCases) func manifestsOfAlmostFourMebibytesAreTaken(_ kind: StoreKind) async throws {
+        try await RegistryFixture.run(kind) { registry in
+            let note = String(repeating: "A", count: 10_000)
+            let notes = Dictionary(uniqueKeysWithValues: (0..<390).map { ("large-annotation-\($0)", note) })
+            let manifest = try await registry.manifest("one", in: "a", annotations: notes)
+            #expect(try await registry.put(manifest, to: "a", as: "large").response.status == .created)
+            #expect(try await registry.send(.get, "/v2/a/manifests/large").bytes == manifest.serialized)
+        }
+    }
+
     @Test(arguments: StoreKind.allCases) func unknownManifestsAreTold(_ kind: StoreKind) async throws {
         try await RegistryFixture.run(kind) { registry in
             for reference in ["nope", ".INVALID", "sha256:" + String(repeating: "0", count: 64)] {
