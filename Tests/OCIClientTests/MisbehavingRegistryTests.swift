@@ -170,6 +170,18 @@ import Testing
         }
     }
 
+    @Test func passwordsAreNotSentInTheClearToOtherHosts() async throws {
+        try await withResponder({ _ in
+            let challenge = "Bearer realm=\"http://tokens.invalid/token\",service=\"test\""
+            return Response(status: .unauthorized, headers: [.wwwAuthenticate: challenge])
+        }) { port in
+            let remote = try remote(port) { $0.credentials = { _ in .password(user: "a", password: "b") } }
+            let error = await #expect(throws: RegistryError.self) { try await remote.ping() }
+            #expect(error?.code == .unauthorized)
+            #expect(error?.message.contains("token server") == true)
+        }
+    }
+
     @Test func credentialsDoNotFollowRedirects() async throws {
         let authorizations = Log<String>()
         try await withResponder({ request in
