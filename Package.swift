@@ -117,9 +117,7 @@ let package = Package(
         test("SoftPrompts", ["Safetensors", "ByteIO"]),
         test("Conversion", ["GGUF", "SoftPrompts", "ByteIO", "TensorTypes"]),
         test("Kernels", ["CKernels", "TensorTypes"]),
-        test("Layers", ["Kernels", "TensorTypes"]),
         test("Tokenization", ["Fixtures", "GGUF", "LanguageModels"]),
-        test("LanguageModels", ["Fixtures", "GGUF", "TensorTypes", "Kernels", "Layers", "TestSupport"]),
         test("Generation", ["Fixtures", "LanguageModels", "SoftPrompts", "Kernels", "Tokenization"]),
         test("PromptTuning", ["Fixtures", "LanguageModels", "Kernels", "TestSupport", "Tokenization"]),
         test("Evaluation", ["Fixtures", "Generation", "LanguageModels", "Kernels", "PromptTuning"]),
@@ -142,9 +140,6 @@ let package = Package(
                 "OCIArtifacts", "PromptRegistry", "TestSupport", hummingbird, httpTypes, nio("NIOCore"),
                 .product(name: "HummingbirdTesting", package: "hummingbird"),
             ]),
-        .testTarget(
-            name: "EndToEndTests", dependencies: ["Fixtures", "incipit"], path: "Tests/EndToEndTests",
-            swiftSettings: checked),
     ]
 )
 

@@ -143,13 +143,8 @@ extension RemoteStore {
             throw RegistryError.unknownManifest(reference, in: repository)
         case 400, 405:
             // What docker-registry answers to a tag is "invalid digest"; the spec has both statuses mean "not offered".
-<<<<<<< HEAD
-            guard case .tag = reference else { throw await transport.failure(response, call) }
-            try await discard(response)
-=======
             let failure = await transport.failure(response, call)
             guard case .tag = reference, failure.code != .denied else { throw failure }
->>>>>>> wire
             throw RegistryError(
                 .unsupported,
                 "\(host) does not delete single tags (status \(response.status.code)); delete the manifest by its digest, "
