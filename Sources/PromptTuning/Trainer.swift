@@ -30,7 +30,7 @@ public final class Trainer {
             case finished, stoppedEarly, interrupted
         }
         public let ending: Ending
-        /// The best parameters by dev score (the last ones where no evaluation was made).
+        /// The best parameters by dev score (the last ones where no evaluation was made), averaged over steps as configured.
         public let parameters: [Float]
         public let steps: Int
         public let losses: [Float]
@@ -150,11 +150,11 @@ public final class Trainer {
 
         func evaluateNow() throws {
             guard let evaluate, state.evaluations.last?.step != state.step else { return }
-            let evaluation = DevEvaluation(step: state.step, score: try evaluate(state.parameters))
+            let evaluation = DevEvaluation(step: state.step, score: try evaluate(state.average))
             state.evaluations.append(evaluation)
             if state.bestEvaluation.map({ evaluation.score.isBetter(than: $0.score) }) ?? true {
                 state.bestEvaluation = evaluation
-                state.best = state.parameters
+                state.best = state.average
                 state.evaluationsSinceBest = 0
             } else {
                 state.evaluationsSinceBest += 1
@@ -198,7 +198,7 @@ public final class Trainer {
         try checkpoint()
         let seconds = (clock.now - started).seconds
         return Outcome(
-            ending: ending, parameters: evaluate == nil ? state.parameters : state.best, steps: state.step,
+            ending: ending, parameters: evaluate == nil ? state.average : state.best, steps: state.step,
             losses: state.losses, evaluations: state.evaluations, best: state.bestEvaluation,
             examplesPerSecond: trainingTime > .zero ? Double(examplesSeen) / trainingTime.seconds : 0,
             seconds: earlierSeconds + seconds)
@@ -232,6 +232,16 @@ public final class Trainer {
         }
         optimizer.step(
             parameters: &state.parameters, gradients: gradient, learningRate: schedule.rate(at: state.step))
+        // A mean over fewer steps at first, so that it soon forgets the start.
+        let taken = Double(state.step + 1)
+        let keep = Float(min(configuration.averaging, taken / (taken + 10)))
+        if configuration.averaging == 0 {
+            state.average = state.parameters
+        } else {
+            for index in state.average.indices {
+                state.average[index] = keep * state.average[index] + (1 - keep) * state.parameters[index]
+            }
+        }
         state.losses.append(Float(loss))
         state.step += 1
         return loss

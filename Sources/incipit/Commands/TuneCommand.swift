@@ -38,6 +38,8 @@ struct TuneCommand: AsyncParsableCommand {
     @Option(help: "Learning rate at the end, as a fraction of the peak.") var finalFraction = TuningConfiguration().finalFraction
     @Option(help: "AdamW's decoupled weight decay.") var weightDecay = TuningConfiguration().weightDecay
     @Option(help: "Clip the gradient to this norm; 0 never clips.") var clip = TuningConfiguration().clipNorm
+    @Option(help: "Decay of the running mean of the parameters that is evaluated and kept; 0 keeps the parameters themselves.")
+    var averaging = TuningConfiguration().averaging
     @Option(help: "adamw or sgd.") var optimizer = TuningConfiguration().optimizer
     @Option(help: "Steps between evaluations on dev.") var evaluateEvery = TuningConfiguration().evaluateEvery
     @Option(help: "Evaluations without improvement before stopping early; 0 never does.") var patience = TuningConfiguration().patience
@@ -76,7 +78,7 @@ struct TuneCommand: AsyncParsableCommand {
         let rate = try learningRate ?? MethodCatalog.method(named: method).defaultLearningRate
         return TuningConfiguration(
             method: method, tokens: tokens, steps: steps, batchSize: batch, learningRate: rate, warmupSteps: warmup,
-            finalFraction: finalFraction, weightDecay: weightDecay, clipNorm: clip, optimizer: optimizer,
+            finalFraction: finalFraction, weightDecay: weightDecay, clipNorm: clip, averaging: averaging, optimizer: optimizer,
             evaluateEvery: evaluateEvery, patience: patience, learnsEnd: !noEnd, freezesFirstToken: !trainFirstToken,
             template: template, seed: seed)
     }
