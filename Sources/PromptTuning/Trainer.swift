@@ -63,7 +63,8 @@ public final class Trainer {
     ///   - resumes: continue from the checkpoint if there is one.
     /// - Throws: `TuningError` for settings, data or a checkpoint that cannot be used.
     public init(
-        model: any LanguageModel, tokenizer: any Tokenizer, examples rows: [Example], configuration: TuningConfiguration,
+        model: any LanguageModel, tokenizer: any Tokenizer, examples rows: [Example],
+        configuration: TuningConfiguration,
         initial: [Float], weightsMemory: WeightsMemory = .auto, identity: [String: String] = [:],
         checkpointPath: String? = nil, resumes: Bool = false
     ) throws {
@@ -73,17 +74,25 @@ public final class Trainer {
         method = try MethodCatalog.method(named: configuration.method)
         let expected = method.parameterCount(tokens: configuration.tokens, shape: model.shape)
         guard initial.count == expected else {
-            throw TuningError(code: .invalidSetting, message: "\(initial.count) initial parameters do not make \(configuration.tokens) virtual "
+            throw TuningError(
+                code: .invalidSetting,
+                message: "\(initial.count) initial parameters do not make \(configuration.tokens) virtual "
                     + "tokens of \(expected / configuration.tokens)")
         }
-        guard !rows.isEmpty else { throw TuningError(code: .invalidData, message: "the data set has no rows in its train split") }
+        guard !rows.isEmpty else {
+            throw TuningError(code: .invalidData, message: "the data set has no rows in its train split")
+        }
         let encoder = ExampleEncoder(
-            tokenizer: tokenizer, template: try ExampleTemplate(prompt: configuration.template), learnsEnd: configuration.learnsEnd)
+            tokenizer: tokenizer, template: try ExampleTemplate(prompt: configuration.template),
+            learnsEnd: configuration.learnsEnd)
         let room = model.shape.contextLength - configuration.tokens
         examples = try rows.map { row in
             let example = try encoder.encode(row)
             guard example.tokens.count <= room else {
-                throw TuningError(code: .invalidData, message: "the example “\(row.input.prefix(60))” has \(example.tokens.count) tokens; behind \(configuration.tokens) "
+                throw TuningError(
+                    code: .invalidData,
+                    message:
+                        "the example “\(row.input.prefix(60))” has \(example.tokens.count) tokens; behind \(configuration.tokens) "
                         + "virtual ones the model has room for \(max(0, room))")
             }
             return example
@@ -222,7 +231,9 @@ public final class Trainer {
             }
         }
         guard loss.isFinite else {
-            throw TuningError(code: .diverged, message: "the loss is no longer a number at step \(state.step + 1); use a lower --learning-rate than "
+            throw TuningError(
+                code: .diverged,
+                message: "the loss is no longer a number at step \(state.step + 1); use a lower --learning-rate than "
                     + "\(configuration.learningRate), or another --init")
         }
         if configuration.clipNorm > 0 {

@@ -71,7 +71,8 @@ struct TrainingState {
         // Doubles travel as bit patterns: exact, and independent of any decimal printing.
         metadata["evaluations"] = evaluations.map(Self.text).joined(separator: " ")
         if let bestEvaluation { metadata["best"] = Self.text(bestEvaluation) }
-        var writer = SafetensorsWriter(metadata: metadata.sorted { $0.key < $1.key }.map { (key: $0.key, value: $0.value) })
+        var writer = SafetensorsWriter(
+            metadata: metadata.sorted { $0.key < $1.key }.map { (key: $0.key, value: $0.value) })
         func add(_ name: String, _ values: [Float]) throws {
             try writer.add(name: name, shape: [values.count], floats: values)
         }
@@ -85,7 +86,9 @@ struct TrainingState {
 
     /// - Throws: `TuningError.invalidCheckpoint` when the file is damaged or another run's, naming what differs.
     static func read(from path: String, identity: [String: String]) throws -> TrainingState {
-        func fail(_ message: String) -> TuningError { TuningError(code: .invalidCheckpoint, message: "\(path): \(message)") }
+        func fail(_ message: String) -> TuningError {
+            TuningError(code: .invalidCheckpoint, message: "\(path): \(message)")
+        }
         let file = try SafetensorsFile(path: path)
         let metadata = Dictionary(
             (file.metadata ?? []).map { ($0.key, $0.value) }, uniquingKeysWith: { first, _ in first })

@@ -1,11 +1,17 @@
 import ArgumentParser
+import ByteIO
+import Conversion
 import Foundation
 import GGUF
+import Generation
+import Kernels
 import LanguageModels
 import OCIArtifacts
 import PromptRegistry
 import PromptTuning
+import Safetensors
 import SoftPrompts
+import TensorTypes
 import Tokenization
 
 /// The one place where errors become exit codes.
@@ -31,7 +37,16 @@ enum ErrorReport {
             }
         case is OCIArtifactError: return .usage
         case let error as TuningError: return error.code == .invalidSetting ? .usage : .data
-        case is GGUFError, is ModelError, is TokenizationError, is SoftPromptError: return .data
+        case let error as ByteIOError:
+            switch error.code {
+            case .notFound: return .notFound
+            case .notRegularFile, .outOfBounds, .invalidJSON, .duplicateKey, .unexpectedJSON: return .data
+            default: return .unavailable
+            }
+        case is GGUFError, is SafetensorsError, is TensorTypeError, is KernelsError, is FingerprintError, is ModelError,
+            is TokenizationError, is SoftPromptError:
+            return .data
+        case is SamplerSettingsError: return .usage
         default:
             let module = String(reflecting: type(of: error)).prefix { $0 != "." }
             // ArgumentParser's own errors: it knows how to show usage beside them.
