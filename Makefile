@@ -3,6 +3,9 @@
 .PHONY: help demo test build bench interop oracles data format lint clean
 .DEFAULT_GOAL := help
 
+# Tests run on what is shipped, optimised code; they also look inside modules, so they have a build of their own.
+TESTING := -c release --scratch-path .build-tests -Xswiftc -enable-testing
+
 SOURCES := $(wildcard Package.swift Sources Formats Registry Tests Fixtures)
 
 help: ## Show this list
@@ -18,8 +21,8 @@ demo: build ## Fetch a model, tune a soft prompt on it, version, serve, attach a
 
 test: ## Build and run the tests (offline; no model is downloaded)
 	@Scripts/install-dependencies.sh
-	swift build --build-tests
-	swift test --skip-build
+	swift build $(TESTING) --build-tests
+	swift test $(TESTING) --skip-build
 
 bench: build ## Speed and memory against llama.cpp and PEFT (makes a Python environment; takes a while)
 	@Tests/Benchmarks/run.sh
@@ -40,4 +43,4 @@ lint: ## Check that layout
 	swift format lint --strict --parallel --recursive $(SOURCES)
 
 clean: ## Remove what was built (downloads in the cache stay)
-	rm -rf .build Tests/Benchmarks/.build
+	rm -rf .build .build-tests Tests/Benchmarks/.build

@@ -10,6 +10,10 @@ let computing: [SwiftSetting] = [
 // C is optimised in debug builds too: unoptimised kernels make every test a wait.
 let optimised: [CSetting] = [.unsafeFlags(["-O3"])]
 
+let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
+let httpTypes = Target.Dependency.product(name: "HTTPTypes", package: "swift-http-types")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let serviceLifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 
 let package = Package(
@@ -23,10 +27,13 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     ],
     targets: [
         // MARK: Formats: bytes to typed values and back
@@ -77,13 +84,13 @@ let package = Package(
             name: "OCIClient",
             dependencies: [
                 "OCIArtifacts", "PromptRegistry", .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                nio("NIOCore"), nio("NIOHTTP1"), nio("NIOPosix"),
             ],
             path: "Registry/OCIClient", swiftSettings: checked),
         .target(
             name: "OCIServer",
             dependencies: [
-                "OCIArtifacts", "PromptRegistry", .product(name: "Hummingbird", package: "hummingbird"),
-                .product(name: "Logging", package: "swift-log"),
+                "OCIArtifacts", "PromptRegistry", hummingbird, httpTypes, nio("NIOCore"), logging, serviceLifecycle,
             ],
             path: "Registry/OCIServer", swiftSettings: checked),
 
@@ -91,7 +98,7 @@ let package = Package(
         .executableTarget(
             name: "incipit",
             dependencies: [
-                "Evaluation", "PromptRegistry", "OCIClient", "OCIServer",
+                "Evaluation", "PromptRegistry", "OCIClient", "OCIServer", logging,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Sources/incipit", swiftSettings: checked),
@@ -110,9 +117,7 @@ let package = Package(
         test("SoftPrompts", ["Safetensors", "ByteIO"]),
         test("Conversion", ["GGUF", "SoftPrompts", "ByteIO", "TensorTypes"]),
         test("Kernels", ["CKernels", "TensorTypes"]),
-        test("Layers", ["Kernels", "TensorTypes"]),
         test("Tokenization", ["Fixtures", "GGUF", "LanguageModels"]),
-        test("LanguageModels", ["Fixtures", "GGUF", "TensorTypes", "Kernels", "Layers", "TestSupport"]),
         test("Generation", ["Fixtures", "LanguageModels", "SoftPrompts", "Kernels", "Tokenization"]),
         test("PromptTuning", ["Fixtures", "LanguageModels", "Kernels", "TestSupport", "Tokenization"]),
         test("Evaluation", ["Fixtures", "Generation", "LanguageModels", "Kernels", "PromptTuning"]),
@@ -123,18 +128,23 @@ let package = Package(
                 "OCIArtifacts", "SoftPrompts", "Safetensors", "ByteIO", "TestSupport",
                 .product(name: "GRDB", package: "GRDB.swift"),
             ]),
-        test("OCIClient", ["OCIArtifacts", "OCIServer", "PromptRegistry", "TestSupport"]),
+        test(
+            "OCIClient",
+            [
+                "OCIArtifacts", "OCIServer", "PromptRegistry", "TestSupport", hummingbird, httpTypes, nio("NIOCore"),
+                logging, serviceLifecycle,
+            ]),
         test(
             "OCIServer",
             [
-                "OCIArtifacts", "PromptRegistry", "TestSupport",
+                "OCIArtifacts", "PromptRegistry", "TestSupport", hummingbird, httpTypes, nio("NIOCore"),
                 .product(name: "HummingbirdTesting", package: "hummingbird"),
             ]),
-        .testTarget(
-            name: "EndToEndTests", dependencies: ["Fixtures", "incipit"], path: "Tests/EndToEndTests",
-            swiftSettings: checked),
     ]
 )
+
+/// A library of SwiftNIO.
+func nio(_ name: String) -> Target.Dependency { .product(name: name, package: "swift-nio") }
 
 /// The tests of one module: `Tests/<Module>Tests`.
 func test(_ module: String, _ others: [Target.Dependency] = []) -> Target {

@@ -71,7 +71,7 @@ run incipit tune "$MODEL" --method prefix-tuning \
     --data gloss_category --name demo/gloss-category
 
 step '4. It is version v1 in the embedded registry'
-run incipit list demo/gloss-category
+run incipit prompt list --base "$MODEL"
 
 step '5. Push it to a registry, pull it into an empty home'
 printf '$ incipit serve --registry --port 0 --port-file %s &\n' "$work/port"
@@ -87,20 +87,20 @@ address=127.0.0.1:$(tr -d '[:space:]' < "$work/port")/demo/gloss-category:v1
 run incipit push demo/gloss-category:v1 "$address"
 printf '$ INCIPIT_HOME=%s incipit pull %s\n' "$work/second" "$address"
 INCIPIT_HOME=$work/second incipit pull "$address"
-incipit show demo/gloss-category:v1 --json > "$work/reports/here.json"
-INCIPIT_HOME=$work/second incipit show demo/gloss-category:v1 --json > "$work/reports/there.json"
-incipit export demo/gloss-category:v1 "$work/here.safetensors" > /dev/null
-INCIPIT_HOME=$work/second incipit export demo/gloss-category:v1 "$work/there.safetensors" > /dev/null
+incipit prompt show demo/gloss-category:v1 --json > "$work/reports/here.json"
+INCIPIT_HOME=$work/second incipit prompt show demo/gloss-category:v1 --json > "$work/reports/there.json"
+incipit prompt export demo/gloss-category:v1 "$work/here" > /dev/null
+INCIPIT_HOME=$work/second incipit prompt export demo/gloss-category:v1 "$work/there" > /dev/null
 here=$(json_string "$work/reports/here.json" digest)
 there=$(json_string "$work/reports/there.json" digest)
 [ -n "$here" ] && [ "$here" = "$there" ] || fail "digests differ: $here here, $there there"
-cmp "$work/here.safetensors" "$work/there.safetensors" || fail 'the bytes differ'
+diff -r "$work/here" "$work/there" || fail 'the bytes differ'
 printf '  same digest on both sides, same bytes: %s\n' "$here"
 stop_server
 
 step '6. Use it'
-run incipit run "$MODEL" --attach demo/gloss-category:v1 --max-tokens 3 \
-    $'a large freshwater fish with a long snout\nAnswer:'
+run incipit run "$MODEL" --attach demo/gloss-category:v1 --stats \
+    "a large freshwater fish with a long snout"
 report soft-prompt incipit eval "$MODEL" --data gloss_category --split test --attach demo/gloss-category:v1
 
 step '7. Another base refuses it'

@@ -3,7 +3,7 @@
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-packages=(libzstd-dev libsqlite3-dev libopenblas-dev pkg-config curl unzip ca-certificates make)
+packages=(libzstd-dev libsqlite3-dev pkg-config curl unzip ca-certificates make)
 
 missing=()
 if command -v dpkg-query > /dev/null; then
@@ -11,7 +11,7 @@ if command -v dpkg-query > /dev/null; then
         state=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2> /dev/null || true)
         [ "$state" = installed ] || missing+=("$package")
     done
-elif ! { command -v pkg-config && pkg-config --exists libzstd sqlite3 openblas; } > /dev/null; then
+elif ! { command -v pkg-config && pkg-config --exists libzstd sqlite3; } > /dev/null; then
     fail "zstd, SQLite and OpenBLAS with their headers are needed, and this is not a Debian system: install what your" \
         "system calls ${packages[*]}, then run this again"
 fi

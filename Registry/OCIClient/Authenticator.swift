@@ -57,7 +57,7 @@ actor Authenticator {
     ) async throws -> Token {
         guard let realm = challenge.parameters["realm"], let target = URLComponents(string: realm),
             let scheme = target.scheme?.lowercased(), let name = target.host,
-            scheme == "https" || (scheme == "http" && (!host.usesTLS || RegistryHost.isLoopback(name)))
+            scheme == "https" || (scheme == "http" && Self.mayGoInTheClear(to: name, from: host))
         else {
             throw RegistryError(
                 .unauthorized, "\(host) names a token server that credentials may not be sent to; ask its operator")
@@ -104,6 +104,11 @@ actor Authenticator {
         // Stop using it a little before it expires.
         let seconds = max(60, min(root["expires_in"]?.integer ?? 60, 86_400))
         return Token(value: value, expires: .now + .seconds(seconds - 10))
+    }
+
+    /// Passwords go without TLS only to this machine, or to a registry's own host when that is spoken to so anyway.
+    private static func mayGoInTheClear(to name: String, from host: RegistryHost) -> Bool {
+        RegistryHost.isLoopback(name) || (!host.usesTLS && name == RegistryHost.name(of: host.authority))
     }
 
     private static func isHeaderSafe(_ text: String) -> Bool {

@@ -21,7 +21,8 @@ public struct CredentialFiles: Sendable {
         for path in paths {
             guard let data = FileManager.default.contents(atPath: path) else { continue }
             guard data.count <= 4 << 20, let root = try? JSONNode.parse(Array(data)) else {
-                throw RegistryError(.unauthorized, "the credentials file is not valid JSON; repair or remove it", path: path)
+                throw RegistryError(
+                    .unauthorized, "the credentials file is not valid JSON; repair or remove it", path: path)
             }
             for (key, entry) in (root["auths"]?.object ?? [:]).sorted(by: { $0.key < $1.key }) {
                 guard let credentials = Self.credentials(entry) else { continue }

@@ -50,7 +50,8 @@ extension RemoteStore {
                     }
                     if let limit, bytes.count > limit - next {
                         guard range != nil else {
-                            throw corrupt("\(host) sent more bytes of blob \(digest) than announced", repository, digest)
+                            throw corrupt(
+                                "\(host) sent more bytes of blob \(digest) than announced", repository, digest)
                         }
                         bytes.removeLast(bytes.count - (limit - next))
                     }
@@ -134,7 +135,8 @@ extension RemoteStore {
                 hasher.update(chunk)
                 if let size, hasher.byteCount > size {
                     throw RegistryError(
-                        .sizeInvalid, "blob \(digest) was announced with \(size) bytes but more came", repository: repository,
+                        .sizeInvalid, "blob \(digest) was announced with \(size) bytes but more came",
+                        repository: repository,
                         digest: digest)
                 }
                 pending += chunk
@@ -278,10 +280,12 @@ struct BlobPush: Sendable {
                     offset = end
                     return
                 }
-                guard response.status.code == 416 || response.status.code >= 500, attempt < store.options.maximumAttempts
+                guard response.status.code == 416 || response.status.code >= 500,
+                    attempt < store.options.maximumAttempts
                 else { throw await store.transport.failure(response, call) }
                 try? await store.discard(response)
-            } catch let error as RegistryError where error.code == .transport && attempt < store.options.maximumAttempts {
+            } catch let error as RegistryError where error.code == .transport && attempt < store.options.maximumAttempts
+            {
                 // Fall through to asking for the offset.
             }
             attempt += 1
@@ -314,7 +318,8 @@ struct BlobPush: Sendable {
     /// Sends what is left and names the digest. The blob then is in the repository.
     func finish(_ rest: [UInt8]) async throws {
         var call = Transport.Call(
-            method: .PUT, target: location + (location.contains("?") ? "&" : "?") + formEncoded([("digest", digest.description)]),
+            method: .PUT,
+            target: location + (location.contains("?") ? "&" : "?") + formEncoded([("digest", digest.description)]),
             repository: repository, purpose: "upload blob \(digest) to \(repository)")
         call.headers = [("Content-Type", MediaType.octetStream), ("Content-Length", String(rest.count))]
         call.body = rest

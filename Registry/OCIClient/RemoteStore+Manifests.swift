@@ -143,8 +143,8 @@ extension RemoteStore {
             throw RegistryError.unknownManifest(reference, in: repository)
         case 400, 405:
             // What docker-registry answers to a tag is "invalid digest"; the spec has both statuses mean "not offered".
-            guard case .tag = reference else { throw await transport.failure(response, call) }
-            try await discard(response)
+            let failure = await transport.failure(response, call)
+            guard case .tag = reference, failure.code != .denied else { throw failure }
             throw RegistryError(
                 .unsupported,
                 "\(host) does not delete single tags (status \(response.status.code)); delete the manifest by its digest, "
@@ -246,7 +246,9 @@ extension RemoteStore {
             guard change(&entries) else { return }
             let index = ImageIndex(manifests: entries).serialized
             _ = try await put(index, MediaType.imageIndex, tag.description, tag.description, repository)
-            if attempt > 0 { try await Task.sleep(for: .milliseconds(Int.random(in: 10...100) * (1 << min(attempt, 4)))) }
+            if attempt > 0 {
+                try await Task.sleep(for: .milliseconds(Int.random(in: 10...100) * (1 << min(attempt, 4))))
+            }
             var check = try await readFallback(of: subject, in: repository)
             if !change(&check) { return }
         }

@@ -130,13 +130,15 @@ public struct RemoteStore: RegistryStore {
             let bytes = try await transport.collect(response, limit: 16 << 20, call)
             let root: JSONNode
             do { root = try JSONNode.parse(bytes) } catch {
-                throw RegistryError(.transport, "cannot \(call.purpose) at \(host): the answer is not JSON", cause: error)
+                throw RegistryError(
+                    .transport, "cannot \(call.purpose) at \(host): the answer is not JSON", cause: error)
             }
             guard try visit(root), let next = nextLink(response.headers["Link"]) else { return }
             // A registry whose pages go round in circles, or never end, is broken.
             guard seen.insert(next).inserted, seen.count < 10_000 else { return }
             call.target = try transport.resolve(
-                next, against: try transport.resolve(call.target, against: host.baseURL + "/v2/", call).absoluteString, call
+                next, against: try transport.resolve(call.target, against: host.baseURL + "/v2/", call).absoluteString,
+                call
             ).absoluteString
         }
     }

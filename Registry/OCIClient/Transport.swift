@@ -16,7 +16,10 @@ struct Transport: Sendable {
         var configuration = HTTPClient.Configuration()
         configuration.redirectConfiguration = .disallow
         configuration.timeout = .init(connect: .seconds(15), read: .seconds(60), write: .seconds(60))
-        return HTTPClient(eventLoopGroupProvider: .shared(MultiThreadedEventLoopGroup.singleton), configuration: configuration)
+        // Trying again is `send`'s business, and it stops sooner.
+        configuration.connectionPool.retryConnectionEstablishment = false
+        return HTTPClient(
+            eventLoopGroupProvider: .shared(MultiThreadedEventLoopGroup.singleton), configuration: configuration)
     }()
 
     /// One thing asked of the registry.
@@ -73,10 +76,12 @@ struct Transport: Sendable {
             } catch is CancellationError {
                 throw CancellationError()
             } catch {
-                guard call.isRepeatable, attempt < maximumAttempts else {
+                // A host that does not even answer has had its time.
+                let isSilent = (error as? HTTPClientError) == .connectTimeout
+                guard call.isRepeatable, !isSilent, attempt < maximumAttempts else {
                     throw RegistryError(
                         .transport,
-                        "cannot \(call.purpose) at \(host): the connection failed after \(attempt) attempt(s); check host, "
+                        "cannot \(call.purpose) at \(host): no connection, or it broke (attempt \(attempt)); check host, "
                             + "port and network, and try again", repository: call.repository, cause: error)
                 }
                 try await Task.sleep(for: delay(attempt))
@@ -172,7 +177,8 @@ struct Transport: Sendable {
         let advice: String
         let implied: RegistryError.Code
         switch status {
-        case 401: (implied, advice) = (.unauthorized, "log in first (for example with skopeo login), or check the password")
+        case 401:
+            (implied, advice) = (.unauthorized, "log in first (for example with skopeo login), or check the password")
         case 403: (implied, advice) = (.denied, "the account has no right to do this")
         case 404: (implied, advice) = (.nameUnknown, "check the name")
         case 405: (implied, advice) = (.unsupported, "this registry does not offer it")
@@ -182,7 +188,7 @@ struct Transport: Sendable {
         case 500...599: (implied, advice) = (.transport, "the registry itself failed; try again later")
         default: (implied, advice) = (.transport, "check that this is an OCI registry")
         }
-        let isSpecific = status == 400 || status == 404 || status == 403 || status == 409
+        let isSpecific = status == 400 || status == 404 || status == 403 || status == 405 || status == 409
         return RegistryError(
             isSpecific ? code ?? implied : implied,
             "cannot \(call.purpose) at \(host): status \(status)\(said.isEmpty ? "" : " (\(said))"); \(advice)",

@@ -67,7 +67,8 @@ extension OCIRoutes {
     }
 
     func deleteBlob(_ text: String, _ name: RepositoryName) async throws -> Response {
-        try await store.deleteBlob(try digest(text, name), in: name)
+        let digest = try digest(text, name)
+        try await deleting { try await store.deleteBlob(digest, in: name) }
         return Response(status: .accepted)
     }
 }

@@ -23,7 +23,8 @@ extension OCIRoutes {
         var headers: HTTPFields = [:]
         if let limit, tags.count > limit {
             tags = Array(tags.prefix(limit))
-            headers[.link] = next("/v2/\(name)/tags/list", [("n", String(limit)), ("last", tags.last?.description ?? "")])
+            headers[.link] = next(
+                "/v2/\(name)/tags/list", [("n", String(limit)), ("last", tags.last?.description ?? "")])
         }
         return json(
             .object([

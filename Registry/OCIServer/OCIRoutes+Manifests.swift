@@ -48,7 +48,8 @@ extension OCIRoutes {
     }
 
     func deleteManifest(_ text: String, _ name: RepositoryName) async throws -> Response {
-        try await store.deleteManifest(try reference(text, name, invalidTag: .notFound), in: name)
+        let reference = try reference(text, name, invalidTag: .notFound)
+        try await deleting { try await store.deleteManifest(reference, in: name) }
         return Response(status: .accepted)
     }
 

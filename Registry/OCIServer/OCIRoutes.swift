@@ -126,6 +126,17 @@ public struct OCIRoutes: Sendable {
         }
     }
 
+    /// Runs a deletion. One that the store refuses (a version, a blob in use) is 405: the spec knows no 403 here, and
+    /// clients take 405 for "this cannot be deleted", which is what is meant.
+    func deleting(_ body: () async throws -> Void) async throws {
+        do {
+            try await body()
+        } catch let error as RegistryError where error.code == .denied {
+            throw OCIError(
+                .methodNotAllowed, .denied, error.message, repository: error.repository, digest: error.digest)
+        }
+    }
+
     /// The body's length as announced, nil when it comes in pieces of unknown number.
     func contentLength(_ request: Request) throws -> Int? {
         guard let text = request.headers[.contentLength] else { return nil }

@@ -30,8 +30,18 @@ public enum RegistryServer {
             router: router, server: .http1(configuration: .init(idleTimeout: .seconds(120))),
             configuration: .init(address: .hostname(host, port: port), serverName: "incipit"),
             onServerRunning: { channel in await onListening(channel.localAddress?.port ?? port) }, logger: logger)
+        let group = ServiceGroup(
+            configuration: .init(
+                services: [application], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
+        // A cancelled task would tear connections down in the middle of an answer, so cancellation, like a signal,
+        // only asks the server to stop.
+        let running = Task { try await group.run() }
         do {
-            try await application.runService()
+            try await withTaskCancellationHandler {
+                try await running.value
+            } onCancel: {
+                Task { await group.triggerGracefulShutdown() }
+            }
         } catch let error as IOError {
             throw RegistryError(
                 .transport, "cannot listen on \(host):\(port); choose another --port or --host", cause: error)

@@ -64,7 +64,8 @@ final class UploadSlots: Sendable {
         }
         guard isFree else {
             throw RegistryError(
-                .tooManyRequests, "\(limit) uploads are under way, the most this registry takes at once; try again soon")
+                .tooManyRequests, "\(limit) uploads are under way, the most this registry takes at once; try again soon"
+            )
         }
         defer { taken.withLock { $0 -= 1 } }
         return try await body()

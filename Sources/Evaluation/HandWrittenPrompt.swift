@@ -31,7 +31,8 @@ public enum HandWrittenPrompt: Sendable {
 
     /// An instruction for a classification task whose author wrote none.
     public static func defaultInstruction(labels: [String]) -> String {
-        labels.isEmpty ? "Answer each question." : "Classify each text as one of: " + labels.joined(separator: ", ") + "."
+        labels.isEmpty
+            ? "Answer each question." : "Classify each text as one of: " + labels.joined(separator: ", ") + "."
     }
 
     /// The first `perLabel` rows of each label, in the labels' order: the usual strong hand-written prompt.

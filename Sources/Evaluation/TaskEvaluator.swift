@@ -118,8 +118,9 @@ public final class TaskEvaluator {
             let rows = try session.append(Array(tokens.dropLast()), logitCount: tokens.count - 1)
             let width = session.model.shape.vocabularySize
             for index in 1..<tokens.count {
-                scores[label] += LogProbabilities(
-                    UnsafeBufferPointer(rebasing: rows[(index - 1) * width..<index * width]))[tokens[index]]
+                scores[label] +=
+                    LogProbabilities(
+                        UnsafeBufferPointer(rebasing: rows[(index - 1) * width..<index * width]))[tokens[index]]
             }
             session.reset(to: position)
         }

@@ -32,7 +32,8 @@ public struct PromptAttachment: Sendable {
             case .inputEmbeddings: shape.hiddenSize
             case .keysAndValues: shape.keyValueElementsPerToken
             }
-        guard prompt.columns == columns, prompt.placement == .inputEmbeddings || prompt.shape == shape.promptShape else {
+        guard prompt.columns == columns, prompt.placement == .inputEmbeddings || prompt.shape == shape.promptShape
+        else {
             throw ModelError(
                 .invalidInput,
                 "the prompt has \(prompt.columns) numbers per virtual token (\(prompt.shape.text)); this model takes "

@@ -56,9 +56,9 @@ public enum MatrixProduct {
         unitCounts.reserveCapacity(jobs.count)
         for job in jobs { unitCounts.append((job.matrix.rows + unitRows - 1) / unitRows) }
         let units = unitCounts.reduce(0, +)
-        let usesBLAS = tokens >= blasTokens
+        let usesFloatProduct = tokens >= floatProductTokens
         let hasFloats = jobs.contains { if case .floats = $0.matrix.storage { true } else { false } }
-        let step = usesBLAS && hasFloats ? 8 : max(1, units * chunkCount / (pool.threadCount * 8))
+        let step = usesFloatProduct && hasFloats ? 8 : max(1, units * chunkCount / (pool.threadCount * 8))
         let tasksPerChunk = (units + step - 1) / step
 
         nonisolated(unsafe) let jobs = jobs  // threads write disjoint rows of the outputs
@@ -80,7 +80,7 @@ public enum MatrixProduct {
                     let last = min(end, base + unitCounts[job])
                     multiply(
                         jobs[job], units: unit - base..<last - base, tokens: firstToken..<endToken, floats: floats,
-                        columns: columns, usesBLAS: usesBLAS, quantized: quantized, kernels: kernels)
+                        columns: columns, usesFloatProduct: usesFloatProduct, quantized: quantized, kernels: kernels)
                     unit = last
                 }
             }
@@ -89,8 +89,8 @@ public enum MatrixProduct {
 
     /// Rows of one unit of work: a panel.
     private static let unitRows = Int(CK_PANEL_ROWS)
-    /// From this many tokens on, float matrices go through OpenBLAS.
-    private static let blasTokens = 8
+    /// From this many tokens on, float matrices are decoded by slices and go through `FloatProduct`.
+    private static let floatProductTokens = 8
 
     private static func tokenChunk(tokens: Int, columns: Int) -> Int {
         let whole = max(1, (768 << 10) / (columns * 9 / 8) / Int(CK_MAX_TILE))
@@ -99,7 +99,7 @@ public enum MatrixProduct {
 
     private static func multiply(
         _ job: ProductJob, units: Range<Int>, tokens: Range<Int>, floats: UnsafeMutablePointer<Float>, columns: Int,
-        usesBLAS: Bool, quantized: UnsafePointer<ck_activations>, kernels: UnsafePointer<ck_table_row>
+        usesFloatProduct: Bool, quantized: UnsafePointer<ck_activations>, kernels: UnsafePointer<ck_table_row>
     ) {
         switch job.matrix.storage {
         case .panels(let matrix):
@@ -112,7 +112,7 @@ public enum MatrixProduct {
             let rows = units.lowerBound * unitRows..<min(job.matrix.rows, units.upperBound * unitRows)
             let x = floats + tokens.lowerBound * columns
             let out = job.output + tokens.lowerBound * job.stride
-            guard usesBLAS else {
+            guard usesFloatProduct else {
                 kernels.pointee.float_rows(
                     weights, element, columns, rows.lowerBound, rows.upperBound, x, columns, tokens.count, out,
                     job.stride, job.accumulate)

@@ -52,10 +52,12 @@ public enum ModelLoader {
         let metadata = file.metadata
         let prefix = "tokenizer.ggml."
         guard let model = try metadata.stringIfPresent(prefix + "model") else {
-            throw ModelError(.invalidTokenizer, "tokenizer.ggml.model is missing; the file carries no tokenizer", path: file.path)
+            throw ModelError(
+                .invalidTokenizer, "tokenizer.ggml.model is missing; the file carries no tokenizer", path: file.path)
         }
         guard let tokens = try metadata.arrayIfPresent(prefix + "tokens")?.stringBytes, !tokens.isEmpty else {
-            throw ModelError(.invalidTokenizer, "tokenizer.ggml.tokens is missing or no list of strings", path: file.path)
+            throw ModelError(
+                .invalidTokenizer, "tokenizer.ggml.tokens is missing or no list of strings", path: file.path)
         }
         func id(_ role: String) throws -> Int? { try metadata.intIfPresent(prefix + role + "_token_id") }
         let description = TokenizerDescription(

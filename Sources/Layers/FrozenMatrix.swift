@@ -30,6 +30,8 @@ public final class FrozenMatrix: @unchecked Sendable {
     private var resident: FloatBuffer?
     /// Rows decoded at a time when the floats are not resident.
     private static let sliceElements = 4 << 20
+    /// Terms that `FloatProduct` sums in one go.
+    private static let sumDepth = 256
 
     /// - Parameter keepFloats: decode everything now and keep it.
     public init(parts: [Part], columns: Int, keepFloats: Bool, pool: ThreadPool) {
@@ -77,7 +79,9 @@ public final class FrozenMatrix: @unchecked Sendable {
             body(range, UnsafePointer(resident.pointer + range.lowerBound * columns))
             return
         }
-        let step = max(1, min(range.count, Self.sliceElements / columns))
+        // Whole multiples of the depth that products sum at a time: then sums group alike, and give the same bits, as
+        // over resident floats.
+        let step = min(range.count, max(1, Self.sliceElements / columns / Self.sumDepth) * Self.sumDepth)
         let memory = scratch.reserve(step * columns)
         var start = range.lowerBound
         while start < range.upperBound {
@@ -102,7 +106,8 @@ public final class FrozenMatrix: @unchecked Sendable {
             let target = y + (slice.lowerBound - range.lowerBound)
             Self.split(slice.count, pool: pool) { chunk in
                 FloatProduct.sgemm(
-                    false, true, count, chunk.count, columns, 1, x, columns, floats + chunk.lowerBound * columns, columns, 0, target + chunk.lowerBound, yStride)
+                    false, true, count, chunk.count, columns, 1, x, columns, floats + chunk.lowerBound * columns,
+                    columns, 0, target + chunk.lowerBound, yStride)
             }
         }
     }
@@ -123,7 +128,8 @@ public final class FrozenMatrix: @unchecked Sendable {
             first = false
             Self.split(columns, pool: pool) { chunk in
                 FloatProduct.sgemm(
-                    false, false, count, chunk.count, slice.count, 1, source, dYStride, floats + chunk.lowerBound, columns, beta, dX + chunk.lowerBound, columns)
+                    false, false, count, chunk.count, slice.count, 1, source, dYStride, floats + chunk.lowerBound,
+                    columns, beta, dX + chunk.lowerBound, columns)
             }
         }
     }

@@ -114,7 +114,8 @@ public struct PackedAttention: Sendable {
             let o = output + firstQuery
             if prefixCount > 0, let prefix {
                 FloatProduct.sgemm(
-                    false, true, rows, prefixCount, d, scale, q, d, prefix.keys + head * prefix.headStride, d, 0, w, width)
+                    false, true, rows, prefixCount, d, scale, q, d, prefix.keys + head * prefix.headStride, d, 0, w,
+                    width)
             }
             FloatProduct.sgemm(
                 false, true, rows, segment.keys.count, d, scale, q, d, keys + ownKeys, d, 0, w + prefixCount, width)
@@ -126,10 +127,12 @@ public struct PackedAttention: Sendable {
             }
             if prefixCount > 0, let prefix {
                 FloatProduct.sgemm(
-                    false, false, rows, d, prefixCount, 1, w, width, prefix.values + head * prefix.headStride, d, 0, o, d)
+                    false, false, rows, d, prefixCount, 1, w, width, prefix.values + head * prefix.headStride, d, 0, o,
+                    d)
             }
             FloatProduct.sgemm(
-                false, false, rows, d, segment.keys.count, 1, w + prefixCount, width, values + ownKeys, d, prefixCount > 0 ? 1 : 0, o, d)
+                false, false, rows, d, segment.keys.count, 1, w + prefixCount, width, values + ownKeys, d,
+                prefixCount > 0 ? 1 : 0, o, d)
         }
     }
 
@@ -168,7 +171,8 @@ public struct PackedAttention: Sendable {
             let dW = dWeights + block
             if prefixCount > 0, let prefix {
                 FloatProduct.sgemm(
-                    false, true, rows, prefixCount, d, 1, dO, d, prefix.values + head * prefix.headStride, d, 0, dW, width)
+                    false, true, rows, prefixCount, d, 1, dO, d, prefix.values + head * prefix.headStride, d, 0, dW,
+                    width)
             }
             FloatProduct.sgemm(
                 false, true, rows, own, d, 1, dO, d, values + ownKeys, d, 0, dW + prefixCount, width)
@@ -178,10 +182,12 @@ public struct PackedAttention: Sendable {
             }
             if prefixCount > 0, let prefix {
                 FloatProduct.sgemm(
-                    false, false, rows, d, prefixCount, 1, dW, width, prefix.keys + head * prefix.headStride, d, 0, dQ, d)
+                    false, false, rows, d, prefixCount, 1, dW, width, prefix.keys + head * prefix.headStride, d, 0, dQ,
+                    d)
             }
             FloatProduct.sgemm(
-                false, false, rows, d, own, 1, dW + prefixCount, width, keys + ownKeys, d, prefixCount > 0 ? 1 : 0, dQ, d)
+                false, false, rows, d, own, 1, dW + prefixCount, width, keys + ownKeys, d, prefixCount > 0 ? 1 : 0, dQ,
+                d)
             FloatProduct.sgemm(
                 true, false, own, d, rows, 1, dW + prefixCount, width, q, d, 0, dKeys + ownKeys, d)
             FloatProduct.sgemm(
@@ -197,7 +203,9 @@ public struct PackedAttention: Sendable {
             for segment in plan.segments where segment.seesPrefix && !segment.queries.isEmpty {
                 let width = plan.prefixCount + segment.keys.count
                 FloatProduct.sgemm(
-                    true, false, plan.prefixCount, d, segment.queries.count * group, 1, source + head * plan.weightsPerHead + segment.weightsOffset, width, right + (head * plan.queryCount + segment.queries.lowerBound) * group * d, d, 1, target, d)
+                    true, false, plan.prefixCount, d, segment.queries.count * group, 1,
+                    source + head * plan.weightsPerHead + segment.weightsOffset, width,
+                    right + (head * plan.queryCount + segment.queries.lowerBound) * group * d, d, 1, target, d)
             }
         }
     }

@@ -22,7 +22,8 @@ public struct ExampleEncoder: Sendable {
         let context = tokenizer.encode(template.prompt(for: example), parseSpecial: false, addSpecial: true)
         var target = tokenizer.encode(template.target(for: example), parseSpecial: false, addSpecial: false)
         guard !context.isEmpty, !target.isEmpty else {
-            throw TuningError(code: .invalidData, message: "the example “\(example.input.prefix(60))” has no text to learn from")
+            throw TuningError(
+                code: .invalidData, message: "the example “\(example.input.prefix(60))” has no text to learn from")
         }
         if learnsEnd, let end = tokenizer.special.endOfSequence { target.append(end) }
         return TrainingBatch.Example(tokens: context + target, targetStart: context.count)

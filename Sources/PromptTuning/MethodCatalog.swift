@@ -10,7 +10,11 @@ public enum MethodCatalog {
     /// - Throws: `TuningError.unknownMethod`, listing those there are.
     public static func method(named name: String) throws -> any TuningMethod.Type {
         guard let match = methods.first(where: { $0.name == name }) else {
-            throw TuningError(code: .unknownMethod, message: "there is no tuning method “\(name)”; those there are: \(methods.map { $0.name }.joined(separator: ", "))")
+            throw TuningError(
+                code: .unknownMethod,
+                message:
+                    "there is no tuning method “\(name)”; those there are: \(methods.map { $0.name }.joined(separator: ", "))"
+            )
         }
         return match
     }

@@ -30,7 +30,7 @@ public final class Trainer {
             case finished, stoppedEarly, interrupted
         }
         public let ending: Ending
-        /// The best parameters by dev score (the last ones where no evaluation was made).
+        /// The best parameters by dev score (the last ones where no evaluation was made), averaged over steps as configured.
         public let parameters: [Float]
         public let steps: Int
         public let losses: [Float]
@@ -63,7 +63,8 @@ public final class Trainer {
     ///   - resumes: continue from the checkpoint if there is one.
     /// - Throws: `TuningError` for settings, data or a checkpoint that cannot be used.
     public init(
-        model: any LanguageModel, tokenizer: any Tokenizer, examples rows: [Example], configuration: TuningConfiguration,
+        model: any LanguageModel, tokenizer: any Tokenizer, examples rows: [Example],
+        configuration: TuningConfiguration,
         initial: [Float], weightsMemory: WeightsMemory = .auto, identity: [String: String] = [:],
         checkpointPath: String? = nil, resumes: Bool = false
     ) throws {
@@ -73,17 +74,25 @@ public final class Trainer {
         method = try MethodCatalog.method(named: configuration.method)
         let expected = method.parameterCount(tokens: configuration.tokens, shape: model.shape)
         guard initial.count == expected else {
-            throw TuningError(code: .invalidSetting, message: "\(initial.count) initial parameters do not make \(configuration.tokens) virtual "
+            throw TuningError(
+                code: .invalidSetting,
+                message: "\(initial.count) initial parameters do not make \(configuration.tokens) virtual "
                     + "tokens of \(expected / configuration.tokens)")
         }
-        guard !rows.isEmpty else { throw TuningError(code: .invalidData, message: "the data set has no rows in its train split") }
+        guard !rows.isEmpty else {
+            throw TuningError(code: .invalidData, message: "the data set has no rows in its train split")
+        }
         let encoder = ExampleEncoder(
-            tokenizer: tokenizer, template: try ExampleTemplate(prompt: configuration.template), learnsEnd: configuration.learnsEnd)
+            tokenizer: tokenizer, template: try ExampleTemplate(prompt: configuration.template),
+            learnsEnd: configuration.learnsEnd)
         let room = model.shape.contextLength - configuration.tokens
         examples = try rows.map { row in
             let example = try encoder.encode(row)
             guard example.tokens.count <= room else {
-                throw TuningError(code: .invalidData, message: "the example “\(row.input.prefix(60))” has \(example.tokens.count) tokens; behind \(configuration.tokens) "
+                throw TuningError(
+                    code: .invalidData,
+                    message:
+                        "the example “\(row.input.prefix(60))” has \(example.tokens.count) tokens; behind \(configuration.tokens) "
                         + "virtual ones the model has room for \(max(0, room))")
             }
             return example
@@ -150,11 +159,11 @@ public final class Trainer {
 
         func evaluateNow() throws {
             guard let evaluate, state.evaluations.last?.step != state.step else { return }
-            let evaluation = DevEvaluation(step: state.step, score: try evaluate(state.parameters))
+            let evaluation = DevEvaluation(step: state.step, score: try evaluate(state.average))
             state.evaluations.append(evaluation)
             if state.bestEvaluation.map({ evaluation.score.isBetter(than: $0.score) }) ?? true {
                 state.bestEvaluation = evaluation
-                state.best = state.parameters
+                state.best = state.average
                 state.evaluationsSinceBest = 0
             } else {
                 state.evaluationsSinceBest += 1
@@ -198,7 +207,7 @@ public final class Trainer {
         try checkpoint()
         let seconds = (clock.now - started).seconds
         return Outcome(
-            ending: ending, parameters: evaluate == nil ? state.parameters : state.best, steps: state.step,
+            ending: ending, parameters: evaluate == nil ? state.average : state.best, steps: state.step,
             losses: state.losses, evaluations: state.evaluations, best: state.bestEvaluation,
             examplesPerSecond: trainingTime > .zero ? Double(examplesSeen) / trainingTime.seconds : 0,
             seconds: earlierSeconds + seconds)
@@ -222,7 +231,9 @@ public final class Trainer {
             }
         }
         guard loss.isFinite else {
-            throw TuningError(code: .diverged, message: "the loss is no longer a number at step \(state.step + 1); use a lower --learning-rate than "
+            throw TuningError(
+                code: .diverged,
+                message: "the loss is no longer a number at step \(state.step + 1); use a lower --learning-rate than "
                     + "\(configuration.learningRate), or another --init")
         }
         if configuration.clipNorm > 0 {
@@ -232,6 +243,16 @@ public final class Trainer {
         }
         optimizer.step(
             parameters: &state.parameters, gradients: gradient, learningRate: schedule.rate(at: state.step))
+        // A mean over fewer steps at first, so that it soon forgets the start.
+        let taken = Double(state.step + 1)
+        let keep = Float(min(configuration.averaging, taken / (taken + 10)))
+        if configuration.averaging == 0 {
+            state.average = state.parameters
+        } else {
+            for index in state.average.indices {
+                state.average[index] = keep * state.average[index] + (1 - keep) * state.parameters[index]
+            }
+        }
         state.losses.append(Float(loss))
         state.step += 1
         return loss

@@ -36,6 +36,8 @@ struct TrainingState {
     /// Steps taken.
     var step = 0
     var parameters: [Float]
+    /// Running mean of the parameters.
+    var average: [Float]
     var best: [Float]
     var bestEvaluation: DevEvaluation?
     var evaluationsSinceBest = 0
@@ -48,6 +50,7 @@ struct TrainingState {
 
     init(parameters: [Float]) {
         self.parameters = parameters
+        average = parameters
         best = parameters
         optimizer = OptimizerState(optimizer: "", step: 0, moments: [])
     }
@@ -68,10 +71,12 @@ struct TrainingState {
         // Doubles travel as bit patterns: exact, and independent of any decimal printing.
         metadata["evaluations"] = evaluations.map(Self.text).joined(separator: " ")
         if let bestEvaluation { metadata["best"] = Self.text(bestEvaluation) }
-        var writer = SafetensorsWriter(metadata: metadata.sorted { $0.key < $1.key }.map { (key: $0.key, value: $0.value) })
+        var writer = SafetensorsWriter(
+            metadata: metadata.sorted { $0.key < $1.key }.map { (key: $0.key, value: $0.value) })
         func add(_ name: String, _ values: [Float]) throws {
             try writer.add(name: name, shape: [values.count], floats: values)
         }
+        try add("average", average)
         try add("best", best)
         try add("losses", losses)
         try add("parameters", parameters)
@@ -81,7 +86,9 @@ struct TrainingState {
 
     /// - Throws: `TuningError.invalidCheckpoint` when the file is damaged or another run's, naming what differs.
     static func read(from path: String, identity: [String: String]) throws -> TrainingState {
-        func fail(_ message: String) -> TuningError { TuningError(code: .invalidCheckpoint, message: "\(path): \(message)") }
+        func fail(_ message: String) -> TuningError {
+            TuningError(code: .invalidCheckpoint, message: "\(path): \(message)")
+        }
         let file = try SafetensorsFile(path: path)
         let metadata = Dictionary(
             (file.metadata ?? []).map { ($0.key, $0.value) }, uniquingKeysWith: { first, _ in first })
@@ -98,6 +105,7 @@ struct TrainingState {
             return try file.floats(of: tensor)
         }
         var state = TrainingState(parameters: try floats("parameters"))
+        state.average = try floats("average")
         state.best = try floats("best")
         state.optimizer = OptimizerState(
             optimizer: metadata["optimizer"] ?? "", step: metadata["optimizer_step"].flatMap(Int.init) ?? 0,
@@ -106,7 +114,7 @@ struct TrainingState {
         guard let step = metadata["step"].flatMap(Int.init), step == state.losses.count,
             let since = metadata["evaluations_since_best"].flatMap(Int.init),
             let seconds = metadata["seconds"].flatMap(UInt64.init).map(Double.init(bitPattern:)),
-            state.best.count == state.parameters.count
+            state.best.count == state.parameters.count, state.average.count == state.parameters.count
         else { throw fail("its parts do not fit together; start again with --restart") }
         state.step = step
         state.evaluationsSinceBest = since

@@ -20,6 +20,9 @@ public struct TuningConfiguration: Sendable, Equatable, Codable {
     public var weightDecay: Double
     /// Largest global norm of the gradient; 0 turns clipping off.
     public var clipNorm: Double
+    /// Decay per step of the running mean of the parameters, which is what is evaluated and kept (Polyak averaging);
+    /// 0 keeps the parameters themselves.
+    public var averaging: Double
     /// `adamw` or `sgd`.
     public var optimizer: String
     /// Steps between evaluations on dev.
@@ -38,7 +41,8 @@ public struct TuningConfiguration: Sendable, Equatable, Codable {
     public init(
         method: String = PrefixTuning.name, tokens: Int = 32, steps: Int = 400, batchSize: Int = 16,
         learningRate: Double = PrefixTuning.defaultLearningRate, warmupSteps: Int = 10, finalFraction: Double = 0.1,
-        weightDecay: Double = 0, clipNorm: Double = 1, optimizer: String = "adamw", evaluateEvery: Int = 50,
+        weightDecay: Double = 0, clipNorm: Double = 1, averaging: Double = 0.98, optimizer: String = "adamw",
+        evaluateEvery: Int = 50,
         patience: Int = 5, learnsEnd: Bool = true, freezesFirstToken: Bool = true,
         template: String = ExampleTemplate.standard.prompt, seed: UInt64 = 0
     ) {
@@ -51,6 +55,7 @@ public struct TuningConfiguration: Sendable, Equatable, Codable {
         self.finalFraction = finalFraction
         self.weightDecay = weightDecay
         self.clipNorm = clipNorm
+        self.averaging = averaging
         self.optimizer = optimizer
         self.evaluateEvery = evaluateEvery
         self.patience = patience
@@ -75,12 +80,14 @@ public struct TuningConfiguration: Sendable, Equatable, Codable {
         _ = try MethodCatalog.method(named: method)
         try require((1...65_536).contains(tokens), "virtual tokens must be 1…65536, not \(tokens)")
         try require(steps >= 1 && steps <= 100_000_000, "steps must be at least 1, not \(steps)")
-        try require(batchSize >= 1 && batchSize <= 1_000_000, "the batch must hold at least 1 example, not \(batchSize)")
+        try require(
+            batchSize >= 1 && batchSize <= 1_000_000, "the batch must hold at least 1 example, not \(batchSize)")
         try require(
             learningRate.isFinite && learningRate > 0, "the learning rate must be positive, not \(learningRate)")
         try require(warmupSteps >= 0, "warm-up cannot last \(warmupSteps) steps")
         try require((0...1).contains(finalFraction), "the final fraction must lie in 0…1, not \(finalFraction)")
         try require(weightDecay.isFinite && weightDecay >= 0, "weight decay cannot be \(weightDecay)")
+        try require((0..<1).contains(averaging), "the averaging decay must lie in 0..<1, not \(averaging)")
         try require(clipNorm.isFinite && clipNorm >= 0, "the clipping norm cannot be \(clipNorm)")
         try require(
             OptimizerCatalog.names.contains(optimizer),

@@ -83,7 +83,9 @@ public enum PromptInitialization: Sendable, Equatable {
         case .text(let text):
             let ids = tokenizer.encode(text, parseSpecial: true, addSpecial: false)
             guard !ids.isEmpty else {
-                throw TuningError(code: .invalidSetting, message: "the initial text has no tokens; give some words, or use --init zero")
+                throw TuningError(
+                    code: .invalidSetting,
+                    message: "the initial text has no tokens; give some words, or use --init zero")
             }
             return (0..<tokens).map { ids[$0 % ids.count] }
         }

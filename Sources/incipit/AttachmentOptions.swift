@@ -55,7 +55,9 @@ struct SamplingOptions: ParsableArguments {
 
     func validate() throws {
         if maxTokens < 1 { throw ValidationError("--max-tokens must be at least 1, not \(maxTokens).") }
-        if !["f16", "f32"].contains(cacheType) { throw ValidationError("--cache-type must be f16 or f32, not \(cacheType).") }
+        if !["f16", "f32"].contains(cacheType) {
+            throw ValidationError("--cache-type must be f16 or f32, not \(cacheType).")
+        }
         do { try settings().validate() } catch { throw ValidationError("\(error).") }
     }
 

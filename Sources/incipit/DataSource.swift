@@ -11,7 +11,8 @@ enum DataSource {
         if manager.fileExists(atPath: name) { return name }
         var tried = [name]
         if !name.contains("/") {
-            let folders = (ProcessInfo.processInfo.environment["INCIPIT_DATA"] ?? "").split(separator: ":").map(String.init)
+            let folders = (ProcessInfo.processInfo.environment["INCIPIT_DATA"] ?? "").split(separator: ":").map(
+                String.init)
             for folder in folders + [home.data + "/data"] {
                 for candidate in ["\(folder)/\(name).jsonl", "\(folder)/\(name)"] {
                     if manager.fileExists(atPath: candidate) { return candidate }

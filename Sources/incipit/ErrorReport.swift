@@ -1,12 +1,17 @@
 import ArgumentParser
 import ByteIO
+import Conversion
 import Foundation
 import GGUF
+import Generation
+import Kernels
 import LanguageModels
 import OCIArtifacts
 import PromptRegistry
 import PromptTuning
+import Safetensors
 import SoftPrompts
+import TensorTypes
 import Tokenization
 
 /// The one place where errors become exit codes.
@@ -25,20 +30,23 @@ enum ErrorReport {
         case let error as RegistryError:
             switch error.code {
             case .manifestUnknown, .nameUnknown, .blobUnknown: return .notFound
-            case .transport, .unauthorized, .denied, .tooManyRequests, .storage: return .unavailable
+            case .transport, .unauthorized, .tooManyRequests, .storage: return .unavailable
             case .corrupt, .digestInvalid, .sizeInvalid, .manifestInvalid, .notASoftPrompt: return .data
             case .nameInvalid: return .usage
             default: return .failure
             }
+        case is OCIArtifactError: return .usage
+        case let error as TuningError: return error.code == .invalidSetting ? .usage : .data
         case let error as ByteIOError:
             switch error.code {
             case .notFound: return .notFound
-            case .accessDenied, .system: return .unavailable
-            default: return .data
+            case .notRegularFile, .outOfBounds, .invalidJSON, .duplicateKey, .unexpectedJSON: return .data
+            default: return .unavailable
             }
-        case is OCIArtifactError: return .usage
-        case let error as TuningError: return error.code == .invalidSetting ? .usage : .data
-        case is GGUFError, is ModelError, is TokenizationError, is SoftPromptError: return .data
+        case is GGUFError, is SafetensorsError, is TensorTypeError, is KernelsError, is FingerprintError, is ModelError,
+            is TokenizationError, is SoftPromptError:
+            return .data
+        case is SamplerSettingsError: return .usage
         default:
             let module = String(reflecting: type(of: error)).prefix { $0 != "." }
             // ArgumentParser's own errors: it knows how to show usage beside them.

@@ -32,7 +32,9 @@ struct Home: Sendable {
             try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
         } catch {
             throw CommandFailure(
-                .unavailable, "cannot make the folder \(path): \(error.localizedDescription); set INCIPIT_HOME to one that can be written")
+                .unavailable,
+                "cannot make the folder \(path): \(error.localizedDescription); set INCIPIT_HOME to one that can be written"
+            )
         }
     }
 }

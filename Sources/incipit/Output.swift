@@ -35,7 +35,8 @@ enum Output {
             return right ? blanks + cell : cell + blanks
         }
         let numeric = header.indices.map { column in
-            !rows.isEmpty && rows.allSatisfy { $0[column].isEmpty || $0[column].first!.isNumber || $0[column].first == "-" }
+            !rows.isEmpty
+                && rows.allSatisfy { $0[column].isEmpty || $0[column].first!.isNumber || $0[column].first == "-" }
         }
         func text(_ cells: [String]) -> String {
             cells.indices.map { pad(cells[$0], widths[$0], right: numeric[$0]) }.joined(separator: "  ")

@@ -37,7 +37,8 @@ struct PromptStore {
         do {
             reference = try Reference(text)
         } catch {
-            throw CommandFailure(.usage, "“\(text)” is no prompt reference: \(error); write NAME, NAME:TAG or NAME@DIGEST")
+            throw CommandFailure(
+                .usage, "“\(text)” is no prompt reference: \(error); write NAME, NAME:TAG or NAME@DIGEST")
         }
         if let host = reference.host {
             throw CommandFailure(

@@ -23,7 +23,8 @@ import Testing
             #expect(files.credentials(for: quay, repository: team) == .password(user: "bob", password: "a:b"))
             let other = try RepositoryName("teams/prompt")
             #expect(files.credentials(for: quay, repository: other) == .password(user: "alice", password: "pw"))
-            #expect(files.credentials(for: try RegistryHost("docker.example"), repository: nil) == .identityToken("tok"))
+            #expect(
+                files.credentials(for: try RegistryHost("docker.example"), repository: nil) == .identityToken("tok"))
             #expect(files.credentials(for: try RegistryHost("x.org"), repository: nil) == nil)
             #expect(FileManager.default.createFile(atPath: folder + "/c.json", contents: Data("{".utf8)))
             #expect(throws: RegistryError.self) { try CredentialFiles(paths: [folder + "/c.json"]) }
@@ -51,23 +52,29 @@ import Testing
             ])
         #expect(Challenge.parse("") == [])
         #expect(Challenge.parse("=,=\"") == [])
-        #expect(Challenge.parse("Bearer realm=\"unended") == [
-            Challenge(scheme: "bearer", parameters: ["realm": "unended"])
-        ])
+        #expect(
+            Challenge.parse("Bearer realm=\"unended") == [
+                Challenge(scheme: "bearer", parameters: ["realm": "unended"])
+            ])
     }
 
-    @Test(arguments: [
-        ("</v2/a/tags/list?last=b>; rel=\"next\"", "/v2/a/tags/list?last=b"), ("<x>; rel=next", "x"),
-        ("<p>; rel=\"prev\", <n>; rel=\"next\"", "n"), ("<p>; rel=\"prev\"", nil), ("garbage", nil), ("<", nil),
-    ] as [(String, String?)])
+    @Test(
+        arguments: [
+            ("</v2/a/tags/list?last=b>; rel=\"next\"", "/v2/a/tags/list?last=b"), ("<x>; rel=next", "x"),
+            ("<p>; rel=\"prev\", <n>; rel=\"next\"", "n"), ("<p>; rel=\"prev\"", nil), ("garbage", nil), ("<", nil),
+        ] as [(String, String?)])
     func linksAreFollowed(header: String, expected: String?) {
         #expect(nextLink([header]) == expected)
     }
 
     @Test func plainHTTPIsForLoopbackUnlessAskedFor() throws {
         for host in ["127.0.0.1:5000", "localhost:5000", "[::1]:5000"] { #expect(try !RegistryHost(host).usesTLS) }
-        for host in ["example.com", "10.0.0.1:5000", "localhost.example.com"] { #expect(try RegistryHost(host).usesTLS) }
+        for host in ["example.com", "10.0.0.1:5000", "localhost.example.com"] {
+            #expect(try RegistryHost(host).usesTLS)
+        }
         #expect(try !RegistryHost("10.0.0.1:5000", plainHTTP: true).usesTLS)
-        for host in ["", "a b", "a/b", "a@b", "http://a"] { #expect(throws: RegistryError.self) { try RegistryHost(host) } }
+        for host in ["", "a b", "a/b", "a@b", "http://a"] {
+            #expect(throws: RegistryError.self) { try RegistryHost(host) }
+        }
     }
 }

@@ -88,19 +88,22 @@ import Testing
                     atPath: folder + "/partial", withIntermediateDirectories: true)
                 #expect(FileManager.default.createFile(atPath: partial, contents: Data(Self.bytes.prefix(123_456))))
                 try await remote(port).downloadBlob(
-                    digest, size: Self.bytes.count, in: name, to: folder + "/blob", partialDirectory: folder + "/partial")
+                    digest, size: Self.bytes.count, in: name, to: folder + "/blob",
+                    partialDirectory: folder + "/partial")
                 #expect(FileManager.default.contents(atPath: folder + "/blob") == Data(Self.bytes))
                 #expect(!FileManager.default.fileExists(atPath: partial))
                 #expect(ranges.all == ["bytes=123456-199999"])
                 // What is there already is not fetched again.
                 try await remote(port).downloadBlob(
-                    digest, size: Self.bytes.count, in: name, to: folder + "/blob", partialDirectory: folder + "/partial")
+                    digest, size: Self.bytes.count, in: name, to: folder + "/blob",
+                    partialDirectory: folder + "/partial")
                 #expect(ranges.all.count == 1)
                 // A damaged partial file is thrown away and the blob fetched from its beginning.
                 try FileManager.default.removeItem(atPath: folder + "/blob")
                 #expect(FileManager.default.createFile(atPath: partial, contents: Data(repeating: 1, count: 100)))
                 try await remote(port).downloadBlob(
-                    digest, size: Self.bytes.count, in: name, to: folder + "/blob", partialDirectory: folder + "/partial")
+                    digest, size: Self.bytes.count, in: name, to: folder + "/blob",
+                    partialDirectory: folder + "/partial")
                 #expect(FileManager.default.contents(atPath: folder + "/blob") == Data(Self.bytes))
             }
         }
@@ -164,6 +167,18 @@ import Testing
             #expect(try await remote.manifest(.tag(.version(1)), in: name) == nil)
             #expect(requests.all.filter { $0.hasPrefix("/token") }.count == 1)
             #expect(requests.all.last == "/v2/demo/gloss/manifests/v1 Bearer abc")
+        }
+    }
+
+    @Test func passwordsAreNotSentInTheClearToOtherHosts() async throws {
+        try await withResponder({ _ in
+            let challenge = "Bearer realm=\"http://tokens.invalid/token\",service=\"test\""
+            return Response(status: .unauthorized, headers: [.wwwAuthenticate: challenge])
+        }) { port in
+            let remote = try remote(port) { $0.credentials = { _ in .password(user: "a", password: "b") } }
+            let error = await #expect(throws: RegistryError.self) { try await remote.ping() }
+            #expect(error?.code == .unauthorized)
+            #expect(error?.message.contains("token server") == true)
         }
     }
 

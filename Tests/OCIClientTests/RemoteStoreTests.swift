@@ -3,10 +3,17 @@ import OCIArtifacts
 import OCIClient
 import OCIServer
 import PromptRegistry
+import TestSupport
 import Testing
 
 @Suite struct RemoteStoreTests {
     private let name = try! RepositoryName("demo/gloss")
+
+    @Test(arguments: RegistryStoreChecks.all) func aRemoteRegistryKeepsEveryPromiseOfAStore(
+        check: RegistryStoreChecks.Check
+    ) async throws {
+        try await withRegistry { try await check.run($0) }
+    }
 
     @Test func blobsMakeTheRoundTrip() async throws {
         try await withRegistry { remote in
@@ -45,7 +52,8 @@ import Testing
         try await withRegistry { remote in
             let digest = Digest.sha256(of: [1, 2, 3])
             for (bytes, size, code) in [
-                ([1, 2], nil, RegistryError.Code.digestInvalid), ([1, 2, 3], 2, .sizeInvalid), ([1, 2], 3, .sizeInvalid),
+                ([1, 2], nil, RegistryError.Code.digestInvalid), ([1, 2, 3], 2, .sizeInvalid),
+                ([1, 2], 3, .sizeInvalid),
             ] as [([UInt8], Int?, RegistryError.Code)] {
                 let source = ChunkSource(bytes)
                 let error = await #expect(throws: RegistryError.self) {

@@ -6,6 +6,7 @@ import OCIArtifacts
 import OCIClient
 import OCIServer
 import PromptRegistry
+import ServiceLifecycle
 import Synchronization
 
 /// Runs a server on a free loopback port for as long as `body` takes.
@@ -18,13 +19,21 @@ func withServer(
         defer { continuation.finish() }
         try await run { continuation.yield($0) }
     }
-    defer { server.cancel() }
     var iterator = ports.makeAsyncIterator()
     guard let port = await iterator.next() else {
         try await server.value
         throw RegistryError(.transport, "the test server ended before it listened")
     }
-    try await body(port)
+    // The server is gone before the next test begins.
+    do {
+        try await body(port)
+        server.cancel()
+        try await server.value
+    } catch {
+        server.cancel()
+        _ = try? await server.value
+        throw error
+    }
 }
 
 /// Our own registry.
@@ -43,13 +52,20 @@ func withRegistry(
 func withResponder(
     _ respond: @escaping @Sendable (Request) async throws -> Response, _ body: @Sendable (Int) async throws -> Void
 ) async throws {
-    try await withServer({ onListening in
-        let responder = CallbackResponder<BasicRequestContext> { request, _ in try await respond(request) }
-        try await Application(
-            responder: responder, configuration: .init(address: .hostname("127.0.0.1", port: 0)),
-            onServerRunning: { await onListening($0.localAddress?.port ?? 0) }, logger: quiet
-        ).run()
-    }, body)
+    try await withServer(
+        { onListening in
+            let responder = CallbackResponder<BasicRequestContext> { request, _ in try await respond(request) }
+            let application = Application(
+                responder: responder, configuration: .init(address: .hostname("127.0.0.1", port: 0)),
+                onServerRunning: { await onListening($0.localAddress?.port ?? 0) }, logger: quiet)
+            let group = ServiceGroup(configuration: .init(services: [application], logger: quiet))
+            let running = Task { try await group.run() }
+            try await withTaskCancellationHandler {
+                try await running.value
+            } onCancel: {
+                Task { await group.triggerGracefulShutdown() }
+            }
+        }, body)
 }
 
 func remote(_ port: Int, _ change: (inout RemoteStore.Options) -> Void = { _ in }) throws -> RemoteStore {

@@ -109,7 +109,8 @@ import Testing
             var place = try #require(begun.headers[.location])
             func patch(_ range: Range<Int>) async throws -> TestResponse {
                 try await registry.send(
-                    .patch, place, [.contentRange: "\(range.lowerBound)-\(range.upperBound - 1)"], body: Array(bytes[range]))
+                    .patch, place, [.contentRange: "\(range.lowerBound)-\(range.upperBound - 1)"],
+                    body: Array(bytes[range]))
             }
             // Out of order at the very beginning, in the middle, and a repetition.
             #expect(try await patch(1000..<2000).status == .rangeNotSatisfiable)

@@ -19,13 +19,17 @@ import Testing
         #expect(ContentRange(text) == nil)
     }
 
-    @Test(arguments: [
-        (nil, .whole), ("bytes=0-", .part(0..<1000)), ("bytes=500-", .part(500..<1000)), ("bytes=0-0", .part(0..<1)),
-        ("bytes=200-5000", .part(200..<1000)), ("bytes=999-999", .part(999..<1000)), ("bytes=-10", .part(990..<1000)),
-        ("bytes=-5000", .part(0..<1000)), ("bytes=1000-", .unsatisfiable), ("bytes=1000-1001", .unsatisfiable),
-        ("bytes=500-0", .unsatisfiable), ("bytes=-0", .unsatisfiable), ("bytes=0-1,5-6", .whole), ("lines=1-2", .whole),
-        ("bytes=x-y", .whole), ("bytes=-", .whole), ("bytes=0-99999999999999999999", .whole),
-    ] as [(String?, RequestedRange)])
+    @Test(
+        arguments: [
+            (nil, .whole), ("bytes=0-", .part(0..<1000)), ("bytes=500-", .part(500..<1000)),
+            ("bytes=0-0", .part(0..<1)),
+            ("bytes=200-5000", .part(200..<1000)), ("bytes=999-999", .part(999..<1000)),
+            ("bytes=-10", .part(990..<1000)),
+            ("bytes=-5000", .part(0..<1000)), ("bytes=1000-", .unsatisfiable), ("bytes=1000-1001", .unsatisfiable),
+            ("bytes=500-0", .unsatisfiable), ("bytes=-0", .unsatisfiable), ("bytes=0-1,5-6", .whole),
+            ("lines=1-2", .whole),
+            ("bytes=x-y", .whole), ("bytes=-", .whole), ("bytes=0-99999999999999999999", .whole),
+        ] as [(String?, RequestedRange)])
     func requestedRangesFollowRFC9110(header: String?, expected: RequestedRange) {
         #expect(RequestedRange(header, size: 1000) == expected)
     }

@@ -25,7 +25,8 @@ import Testing
     }
 
     @Test(arguments: [
-        "", "/", "/v1/", "/v2/a", "/v2/a/b", "/v2/tags/list", "/v2/blobs/x", "/v2//manifests/v1", "/v2/a//b/manifests/v1",
+        "", "/", "/v1/", "/v2/a", "/v2/a/b", "/v2/tags/list", "/v2/blobs/x", "/v2//manifests/v1",
+        "/v2/a//b/manifests/v1",
         "/v2/../manifests/v1", "/v2/a/../../etc/manifests/passwd", "/v2/A/manifests/v1", "/v2/a%2fb/manifests/v1",
         "/v2/%2e%2e/manifests/v1", "/v2/a/manifests/%2e%2e", "/v2/a/manifests/v1%00", "/v2/a b/manifests/v1",
         "/v2/-a/tags/list", "/v2/a/./tags/list",

@@ -70,7 +70,8 @@ import Testing
             func put(_ text: String, _ reference: String = "x", type: String = MediaType.imageManifest) async throws
                 -> TestResponse
             {
-                try await registry.send(.put, "/v2/a/manifests/\(reference)", [.contentType: type], body: Array(text.utf8))
+                try await registry.send(
+                    .put, "/v2/a/manifests/\(reference)", [.contentType: type], body: Array(text.utf8))
             }
             for text in ["", "{", "[]", "{}", "{\"schemaVersion\":2}", String(repeating: "[", count: 100_000)] {
                 let response = try await put(text)
@@ -88,9 +89,20 @@ import Testing
             #expect(unknown.status == .notFound)
             #expect(unknown.errorCode == "MANIFEST_BLOB_UNKNOWN")
             let manifest = try await registry.manifest("one", in: "a")
-            let wrong = try await registry.put(manifest, to: "a", as: "sha256:" + String(repeating: "0", count: 64)).response
+            let wrong = try await registry.put(manifest, to: "a", as: "sha256:" + String(repeating: "0", count: 64))
+                .response
             #expect(wrong.status == .badRequest)
             #expect(wrong.errorCode == "DIGEST_INVALID")
+        }
+    }
+
+    @Test(arguments: StoreKind.allCases) func manifestsOfAlmostFourMebibytesAreTaken(_ kind: StoreKind) async throws {
+        try await RegistryFixture.run(kind) { registry in
+            let note = String(repeating: "A", count: 10_000)
+            let notes = Dictionary(uniqueKeysWithValues: (0..<390).map { ("large-annotation-\($0)", note) })
+            let manifest = try await registry.manifest("one", in: "a", annotations: notes)
+            #expect(try await registry.put(manifest, to: "a", as: "large").response.status == .created)
+            #expect(try await registry.send(.get, "/v2/a/manifests/large").bytes == manifest.serialized)
         }
     }
 
@@ -118,6 +130,19 @@ import Testing
             #expect(try await registry.send(.delete, "/v2/a/manifests/\(digest)").status == .accepted)
             for reference in ["y", digest.description] {
                 #expect(try await registry.send(.get, "/v2/a/manifests/\(reference)").status == .notFound)
+            }
+        }
+    }
+
+    @Test(arguments: StoreKind.allCases) func whatIsNeededIsNotDeleted(_ kind: StoreKind) async throws {
+        try await RegistryFixture.run(kind) { registry in
+            let manifest = try await registry.manifest("one", in: "a")
+            let digest = try await registry.put(manifest, to: "a", as: "v1").digest
+            for path in ["manifests/v1", "manifests/\(digest)", "blobs/\(manifest.layers[0].digest)"] {
+                let refused = try await registry.send(.delete, "/v2/a/\(path)")
+                #expect(refused.status == .methodNotAllowed)
+                #expect(refused.errorCode == "DENIED")
+                #expect(try await registry.send(.get, "/v2/a/\(path)").status == .ok)
             }
         }
     }

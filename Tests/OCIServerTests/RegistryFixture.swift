@@ -20,7 +20,8 @@ struct RegistryFixture: Sendable {
     let client: any TestClientProtocol
 
     static func run(
-        _ kind: StoreKind, options: OCIRoutes.Options = .init(), _ body: @Sendable (RegistryFixture) async throws -> Void
+        _ kind: StoreKind, options: OCIRoutes.Options = .init(),
+        _ body: @Sendable (RegistryFixture) async throws -> Void
     ) async throws {
         let folder = FileManager.default.temporaryDirectory.appendingPathComponent("incipit-\(UUID().uuidString)")
         defer { try? FileManager.default.removeItem(at: folder) }

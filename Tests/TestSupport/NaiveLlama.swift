@@ -133,7 +133,8 @@ public struct NaiveLlama {
             let shared = head / (headCount / keyValueHeadCount) * headDimension
             let own = head * headDimension
             let scores = keys.map { key in
-                (0..<headDimension).reduce(0) { $0 + query[own + $1] * key[shared + $1] } / Double(headDimension).squareRoot()
+                (0..<headDimension).reduce(0) { $0 + query[own + $1] * key[shared + $1] }
+                    / Double(headDimension).squareRoot()
             }
             let largest = scores.max() ?? 0
             let weights = scores.map { exp($0 - largest) }

@@ -46,7 +46,8 @@ extension LlamaGraph {
         let norm = UnsafePointer(model.layers[index].feedForwardNorm.pointer), epsilon = c.epsilon
         forRows(count) { row in
             VectorMath.rmsNormBackward(
-                middle + row * width, weight: norm, epsilon: epsilon, dOut: dNormed + row * width, accumulatingInto: dX + row * width,
+                middle + row * width, weight: norm, epsilon: epsilon, dOut: dNormed + row * width,
+                accumulatingInto: dX + row * width,
                 columns: width)
         }
     }
@@ -84,7 +85,8 @@ extension LlamaGraph {
             case .embeddings: .init(keys: dK, values: dV, headStride: rows * d)
             case .keysAndValues(_, let count):
                 .init(
-                    keys: gradient + 2 * index * heads * count * d, values: gradient + (2 * index + 1) * heads * count * d,
+                    keys: gradient + 2 * index * heads * count * d,
+                    values: gradient + (2 * index + 1) * heads * count * d,
                     headStride: count * d)
             }
         attention.backward(
@@ -123,7 +125,8 @@ extension LlamaGraph {
                 into: dNormed, accumulate: false, scratch: &scratch.weights, pool: pool)
             let lossQueries = dAttendedRows
             forRows(queryCount) { row in
-                collectQueries(row, position: batch.positions[batch.lossRows[row]], into: lossQueries + row * queryWidth)
+                collectQueries(
+                    row, position: batch.positions[batch.lossRows[row]], into: lossQueries + row * queryWidth)
             }
             let lossNormed = scratch.activated.reserve(queryCount * width)
             matrices.queriesKeysValues.backward(
@@ -147,7 +150,8 @@ extension LlamaGraph {
         let norm = UnsafePointer(model.layers[index].attentionNorm.pointer), epsilon = c.epsilon
         forRows(needed) { row in
             VectorMath.rmsNormBackward(
-                input + row * width, weight: norm, epsilon: epsilon, dOut: dNormed + row * width, accumulatingInto: dX + row * width,
+                input + row * width, weight: norm, epsilon: epsilon, dOut: dNormed + row * width,
+                accumulatingInto: dX + row * width,
                 columns: width)
         }
     }

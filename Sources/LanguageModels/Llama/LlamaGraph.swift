@@ -147,7 +147,8 @@ final class LlamaGraph: DifferentiableModel {
         let normed = scratch.normed.reserve(rows * width)
         let norm = UnsafePointer(layer.attentionNorm.pointer), epsilon = c.epsilon
         forRows(rows) { row in
-            VectorMath.rmsNorm(input + row * width, weight: norm, epsilon: epsilon, into: normed + row * width, columns: width)
+            VectorMath.rmsNorm(
+                input + row * width, weight: norm, epsilon: epsilon, into: normed + row * width, columns: width)
         }
         let projectedWidth = queryWidth + 2 * keyWidth
         let projected = scratch.projected.reserve(rows * projectedWidth)
@@ -191,7 +192,8 @@ final class LlamaGraph: DifferentiableModel {
         }
         let attended = scratch.attended.reserve(plan.queryCount * queryWidth)
         attention.forward(
-            plan, queries: q, keys: k, values: v, prefix: prefix(of: prompt, layer: index, keys: k, values: v, rows: rows),
+            plan, queries: q, keys: k, values: v,
+            prefix: prefix(of: prompt, layer: index, keys: k, values: v, rows: rows),
             weights: saved[index].attention.reserve(heads * plan.weightsPerHead), output: attended, pool: pool)
         let attendedRows = scratch.attendedRows.reserve(plan.queryCount * queryWidth)
         let group = attention.group
@@ -233,7 +235,8 @@ final class LlamaGraph: DifferentiableModel {
         let normed = scratch.normed.reserve(count * width)
         let norm = UnsafePointer(model.layers[index].feedForwardNorm.pointer), epsilon = c.epsilon
         forRows(count) { row in
-            VectorMath.rmsNorm(middle + row * width, weight: norm, epsilon: epsilon, into: normed + row * width, columns: width)
+            VectorMath.rmsNorm(
+                middle + row * width, weight: norm, epsilon: epsilon, into: normed + row * width, columns: width)
         }
         let gateUp = saved[index].gateUp.reserve(count * 2 * inner)
         matrices.gateUp.forward(
@@ -271,7 +274,8 @@ final class LlamaGraph: DifferentiableModel {
         let normed = scratch.normed.reserve(count * width)
         let norm = UnsafePointer(model.outputNorm.pointer), epsilon = c.epsilon
         forRows(count) { row in
-            VectorMath.rmsNorm(x + row * width, weight: norm, epsilon: epsilon, into: normed + row * width, columns: width)
+            VectorMath.rmsNorm(
+                x + row * width, weight: norm, epsilon: epsilon, into: normed + row * width, columns: width)
         }
         let dNormed = scratch.dQueries.reserve(count * width)
         let slice = min(count, max(64, (16 << 20) / vocabulary))
@@ -305,8 +309,9 @@ final class LlamaGraph: DifferentiableModel {
             gradient.update(repeating: 0, count: count * width)
             forRows(count) { row in
                 VectorMath.rmsNormBackward(
-                x + row * width, weight: norm, epsilon: epsilon, dOut: dNormed + row * width, accumulatingInto: gradient + row * width,
-                columns: width)
+                    x + row * width, weight: norm, epsilon: epsilon, dOut: dNormed + row * width,
+                    accumulatingInto: gradient + row * width,
+                    columns: width)
             }
         }
         return (0..<count).reduce(0) { $0 + Double(losses[$1]) }

@@ -152,7 +152,9 @@ final class LlamaModel: LanguageModel {
             case .tokens(let ids):
                 for index in 0..<size { embedding(of: ids[start + index], into: hidden + index * width) }
             case .embeddings(let rows, _):
-                rows.withUnsafeBufferPointer { hidden.update(from: $0.baseAddress! + start * width, count: size * width) }
+                rows.withUnsafeBufferPointer {
+                    hidden.update(from: $0.baseAddress! + start * width, count: size * width)
+                }
             }
             // Of this chunk, the last `wanted` rows give logits.
             let firstLogit = count - logitCount
@@ -244,7 +246,8 @@ final class LlamaModel: LanguageModel {
         pool.parallelFor((count + group - 1) / group) { task in
             for row in task * group..<min((task + 1) * group, count) {
                 let position = past + row
-                rotary.forward(q + row * queryWidth, heads: c.headCount, headDimension: c.headDimension, position: position)
+                rotary.forward(
+                    q + row * queryWidth, heads: c.headCount, headDimension: c.headDimension, position: position)
                 rotary.forward(
                     k + row * keyWidth, heads: c.keyValueHeadCount, headDimension: c.headDimension, position: position)
                 cache.store(layer: layer, slot: position, keyRow: k + row * keyWidth, valueRow: v + row * keyWidth)

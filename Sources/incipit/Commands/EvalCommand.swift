@@ -29,14 +29,16 @@ struct EvalCommand: AsyncParsableCommand {
     @Option(help: "Solved examples per label in the few-shot prompt.") var shots = 1
     @Option(help: "labels, or generate for exact match of the greedy answer (default: labels where the task has few).")
     var scoring: Scoring?
-    @Option(help: "How a row becomes text; {input} stands for its input.") var template = ExampleTemplate.standard.prompt
+    @Option(help: "How a row becomes text; {input} stands for its input.") var template = ExampleTemplate.standard
+        .prompt
     @Option(help: "Score this many rows only.") var limit: Int?
     @Flag(help: "Print JSON.") var json = false
 
     private struct Report: Encodable {
         let model, base, data, split, prompt, scoring: String
         let rows, correct: Int
-        let accuracy, accuracyLow, accuracyHigh, contextTokens, computedTokens, timeToFirstTokenMilliseconds, seconds: Double
+        let accuracy, accuracyLow, accuracyHigh, contextTokens, computedTokens, timeToFirstTokenMilliseconds,
+            seconds: Double
         let loss: Double?
         let answers: [String]
     }
@@ -71,7 +73,8 @@ struct EvalCommand: AsyncParsableCommand {
         let session = try Session(model: loaded.model, attachment: attached?.attachment)
         let written = handWritten(dataset, labels: labels)
         let evaluator = TaskEvaluator(
-            session: session, tokenizer: loaded.tokenizer, template: try ExampleTemplate(prompt: template), labels: labels)
+            session: session, tokenizer: loaded.tokenizer, template: try ExampleTemplate(prompt: template),
+            labels: labels)
         let line = ProgressLine()
         let result: TaskReport
         do {

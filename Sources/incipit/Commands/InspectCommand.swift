@@ -107,7 +107,8 @@ struct InspectCommand: ParsableCommand {
                     Output.bytes(tensor.bytes),
                 ]
             } : Self.summary(report.tensors)
-        Output.line(Output.table(tensors ? ["tensor", "type", "shape", "size"] : ["tensors", "type", "shape", "size"], rows))
+        Output.line(
+            Output.table(tensors ? ["tensor", "type", "shape", "size"] : ["tensors", "type", "shape", "size"], rows))
         if !tensors { Output.line("\n--tensors lists each one.") }
     }
 

@@ -49,7 +49,8 @@ struct PromptListCommand: AsyncParsableCommand {
         let rows = records.map(PromptRow.init)
         if json { return try Output.json(rows) }
         if rows.isEmpty {
-            return Output.line("no prompts\(fingerprint.map { " for base \($0.short)" } ?? ""); `incipit tune` makes one")
+            return Output.line(
+                "no prompts\(fingerprint.map { " for base \($0.short)" } ?? ""); `incipit tune` makes one")
         }
         Output.line(
             Output.table(
@@ -98,11 +99,15 @@ struct PromptShowCommand: AsyncParsableCommand {
         }
         Output.line("\(loaded.record.displayName)  \(loaded.record.digest)")
         Output.line("  base       \(prompt.baseName)  \(prompt.base.fingerprint)")
-        Output.line("  method     \(prompt.method), \(prompt.virtualTokenCount) virtual tokens × \(prompt.columns) numbers")
+        Output.line(
+            "  method     \(prompt.method), \(prompt.virtualTokenCount) virtual tokens × \(prompt.columns) numbers")
         Output.line("  tags       \(loaded.record.tags.map(\.description).joined(separator: " "))")
+        let width = training.keys.map(\.count).max() ?? 0
         for (key, value) in training.sorted(by: { $0.key < $1.key }) {
             let flat = value.replacingOccurrences(of: "\n", with: "⏎")
-            Output.line("  \(key.padding(toLength: max(10, key.count), withPad: " ", startingAt: 0)) \(flat.count > 90 ? flat.prefix(89) + "…" : flat[...])")
+            Output.line(
+                "  \(key.padding(toLength: max(width, key.count), withPad: " ", startingAt: 0)) \(flat.count > 90 ? flat.prefix(89) + "…" : flat[...])"
+            )
         }
     }
 }
@@ -138,7 +143,8 @@ struct PromptExportCommand: AsyncParsableCommand {
         let loaded = try await PromptStore().registry.load(reference)
         try Home.makeFolder(folder)
         try loaded.files.write(toFolder: folder)
-        Output.line("wrote \(SoftPromptFile.tensorFileName), \(SoftPromptFile.peftConfigurationFileName) and "
-            + "\(SoftPromptFile.configurationFileName) to \(folder)")
+        Output.line(
+            "wrote \(SoftPromptFile.tensorFileName), \(SoftPromptFile.peftConfigurationFileName) and "
+                + "\(SoftPromptFile.configurationFileName) to \(folder)")
     }
 }

@@ -7,7 +7,8 @@ import PromptRegistry
 /// How to reach a remote registry.
 struct RemoteOptions: ParsableArguments {
     @Flag(help: "Speak plain HTTP (the default for loopback addresses).") var plainHTTP = false
-    @Option(name: .customLong("authfile"), help: "Credentials file (default: those of podman and docker).") var authFile: String?
+    @Option(name: .customLong("authfile"), help: "Credentials file (default: those of podman and docker).")
+    var authFile: String?
 
     /// A reference that must name a host.
     func remote(_ text: String) throws -> (store: RemoteStore, reference: Reference) {
@@ -32,7 +33,9 @@ final class CopyLine: @unchecked Sendable {
 
     func update(_ progress: CopyProgress) {
         let fraction = progress.bytesTotal > 0 ? Double(progress.bytesCopied) / Double(progress.bytesTotal) : 0
-        line.update("\(ProgressLine.bar(fraction)) \(Output.bytes(progress.bytesCopied)) of \(Output.bytes(progress.bytesTotal))")
+        line.update(
+            "\(ProgressLine.bar(fraction)) \(Output.bytes(progress.bytesCopied)) of \(Output.bytes(progress.bytesTotal))"
+        )
     }
 
     func finish() { line.finish() }
@@ -65,7 +68,9 @@ struct PushCommand: AsyncParsableCommand {
             repository: reference.repository, as: tags, includeReferrers: referrers, progress: { line.update($0) })
         line.finish()
         Output.line("pushed \(source) to \(destination)")
-        Output.line("digest \(receipt.digest)  (\(receipt.progress.blobsCopied) blobs sent, \(receipt.progress.blobsSkipped) already there)")
+        Output.line(
+            "digest \(receipt.digest)  (\(receipt.progress.blobsCopied) blobs sent, \(receipt.progress.blobsSkipped) already there)"
+        )
     }
 }
 
@@ -111,7 +116,9 @@ struct PullCommand: AsyncParsableCommand {
         // What was pulled must be a prompt, whole and readable: say so now rather than at the first attach.
         let loaded = try await store.registry.load(.digest(receipt.digest), of: name)
         Output.line("pulled \(source) as \(tag.map { "\(name):\($0)" } ?? "\(name)@\(receipt.digest)")")
-        Output.line("digest \(receipt.digest)  (\(receipt.progress.blobsCopied) blobs fetched, \(receipt.progress.blobsSkipped) already here)")
+        Output.line(
+            "digest \(receipt.digest)  (\(receipt.progress.blobsCopied) blobs fetched, \(receipt.progress.blobsSkipped) already here)"
+        )
         Output.line("base   \(loaded.prompt.baseName)  \(loaded.prompt.base.fingerprint)")
     }
 }

@@ -22,7 +22,8 @@ struct RunCommand: AsyncParsableCommand {
     @OptionGroup var sampling: SamplingOptions
 
     @Argument(help: "Text to continue; “-” or none reads standard input.") var text: String?
-    @Flag(help: "Give the text to the model as it is, not in the form the attached prompt was trained on.") var raw = false
+    @Flag(help: "Give the text to the model as it is, not in the form the attached prompt was trained on.") var raw =
+        false
     @Flag(help: "Let the text contain control tokens such as <|im_start|>.") var special = false
     @Flag(help: "Print tokens and speed to standard error.") var stats = false
     @Flag(help: "Print one JSON object instead of streaming.") var json = false

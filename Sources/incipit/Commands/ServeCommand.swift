@@ -20,7 +20,8 @@ struct ServeCommand: AsyncParsableCommand {
     @Option(help: "Address to listen on.") var host = "127.0.0.1"
     @Option(help: "Port; 0 takes a free one.") var port = 5000
     @Option(help: "Write the port to this file once requests are answered.") var portFile: String?
-    @Flag(help: "Allow an address other than loopback, though anyone who reaches it may read and write.") var insecure = false
+    @Flag(help: "Allow an address other than loopback, though anyone who reaches it may read and write.") var insecure =
+        false
 
     func validate() throws {
         if !registry { throw ValidationError("Say what to serve: --registry.") }

@@ -35,13 +35,21 @@ struct TuneCommand: AsyncParsableCommand {
     @Option(help: "Examples a step.") var batch = TuningConfiguration().batchSize
     @Option(help: "Peak learning rate (default: the method's).") var learningRate: Double?
     @Option(help: "Steps of linear warm-up.") var warmup = TuningConfiguration().warmupSteps
-    @Option(help: "Learning rate at the end, as a fraction of the peak.") var finalFraction = TuningConfiguration().finalFraction
+    @Option(help: "Learning rate at the end, as a fraction of the peak.") var finalFraction = TuningConfiguration()
+        .finalFraction
     @Option(help: "AdamW's decoupled weight decay.") var weightDecay = TuningConfiguration().weightDecay
     @Option(help: "Clip the gradient to this norm; 0 never clips.") var clip = TuningConfiguration().clipNorm
+    @Option(
+        help:
+            "Decay of the running mean of the parameters that is evaluated and kept; 0 keeps the parameters themselves."
+    )
+    var averaging = TuningConfiguration().averaging
     @Option(help: "adamw or sgd.") var optimizer = TuningConfiguration().optimizer
     @Option(help: "Steps between evaluations on dev.") var evaluateEvery = TuningConfiguration().evaluateEvery
-    @Option(help: "Evaluations without improvement before stopping early; 0 never does.") var patience = TuningConfiguration().patience
-    @Option(help: "How a row becomes text; {input} stands for its input.") var template = ExampleTemplate.standard.prompt
+    @Option(help: "Evaluations without improvement before stopping early; 0 never does.") var patience =
+        TuningConfiguration().patience
+    @Option(help: "How a row becomes text; {input} stands for its input.") var template = ExampleTemplate.standard
+        .prompt
     @Option(help: "Seed of example order and random initialisation.") var seed: UInt64 = 0
     @Option(help: "Weights as floats while training: float, tiles, or auto by the memory there is.")
     var weightsMemory = WeightsMemory.auto
@@ -76,7 +84,8 @@ struct TuneCommand: AsyncParsableCommand {
         let rate = try learningRate ?? MethodCatalog.method(named: method).defaultLearningRate
         return TuningConfiguration(
             method: method, tokens: tokens, steps: steps, batchSize: batch, learningRate: rate, warmupSteps: warmup,
-            finalFraction: finalFraction, weightDecay: weightDecay, clipNorm: clip, optimizer: optimizer,
+            finalFraction: finalFraction, weightDecay: weightDecay, clipNorm: clip, averaging: averaging,
+            optimizer: optimizer,
             evaluateEvery: evaluateEvery, patience: patience, learnsEnd: !noEnd, freezesFirstToken: !trainFirstToken,
             template: template, seed: seed)
     }
@@ -99,7 +108,8 @@ struct TuneCommand: AsyncParsableCommand {
         let initial = try method.initialParameters(
             initialization, tokens: tokenCount, model: loaded.model, tokenizer: loaded.tokenizer)
         var identity = [
-            "base_fingerprint": fingerprint.fingerprint, "data": try Self.digest(ofFile: dataPath), "initialization": initialization.kind,
+            "base_fingerprint": fingerprint.fingerprint, "data": try Self.digest(ofFile: dataPath),
+            "initialization": initialization.kind,
         ]
         if case .text(let text) = initialization { identity["initial_text"] = text }
         let trainer = try Trainer(
@@ -113,7 +123,8 @@ struct TuneCommand: AsyncParsableCommand {
         let outcome = try train(trainer, dataset: dataset, loaded: loaded, configuration: configuration, method: method)
         if outcome.ending == .interrupted {
             throw CommandFailure(
-                .interrupted, "stopped at step \(outcome.steps) of \(configuration.steps); nothing is lost: repeat the command "
+                .interrupted,
+                "stopped at step \(outcome.steps) of \(configuration.steps); nothing is lost: repeat the command "
                     + "with --resume to go on")
         }
         let shape = loaded.model.shape
@@ -132,7 +143,9 @@ struct TuneCommand: AsyncParsableCommand {
         let stored = try await store.save(prompt, name: promptName, metrics: metrics)
         // Only now is the run's checkpoint no longer needed: what it led to is durable.
         try? FileManager.default.removeItem(atPath: home.run(promptName.description))
-        try report(outcome, stored: stored, promptName: promptName.description, fingerprint: fingerprint, configuration: configuration)
+        try report(
+            outcome, stored: stored, promptName: promptName.description, fingerprint: fingerprint,
+            configuration: configuration)
     }
 
     /// Text if any was given, what --init says otherwise, and by default the instruction the labels suggest.
@@ -154,7 +167,9 @@ struct TuneCommand: AsyncParsableCommand {
                 try FileManager.default.removeItem(atPath: folder)
             } else if !resume {
                 throw CommandFailure(
-                    .usage, "there is an unfinished run named \(name); add --resume to go on with it or --restart to discard it")
+                    .usage,
+                    "there is an unfinished run named \(name); add --resume to go on with it or --restart to discard it"
+                )
             }
         } else if resume {
             throw CommandFailure(.notFound, "there is no unfinished run named \(name) to resume")
@@ -187,7 +202,9 @@ struct TuneCommand: AsyncParsableCommand {
                 let fraction = Double(progress.step) / Double(progress.steps)
                 if let evaluation = progress.evaluation {
                     line.finish()
-                    Output.note("  step \(evaluation.step): dev \(evaluation.score.text)" + (progress.best == evaluation ? "  best" : ""))
+                    Output.note(
+                        "  step \(evaluation.step): dev \(evaluation.score.text)"
+                            + (progress.best == evaluation ? "  best" : ""))
                     return
                 }
                 line.update(
