@@ -21,6 +21,10 @@ final class OutputFile: @unchecked Sendable {
     /// this object or its process.
     func lock() -> Bool { flock(descriptor, LOCK_EX | LOCK_NB) == 0 }
 
+    /// Gives the lock back now. Needed where the next request may come before this object is gone: a closure that ran
+    /// elsewhere can outlive the answer by a moment.
+    func unlock() { flock(descriptor, LOCK_UN) }
+
     /// Waits for the file's lock.
     func waitForLock() throws {
         while flock(descriptor, LOCK_EX) != 0 {

@@ -35,6 +35,7 @@ extension EmbeddedStore {
         from source: @Sendable () async throws -> [UInt8]?
     ) async throws -> UploadSession {
         let (file, offset) = try await openUpload(id, in: repository)
+        defer { file.unlock() }
         if let expectedOffset, expectedOffset != offset {
             throw RegistryError.wrongOffset(expectedOffset, actual: offset, in: repository)
         }
@@ -68,6 +69,7 @@ extension EmbeddedStore {
 
     public func finishUpload(_ id: String, in repository: RepositoryName, digest: Digest) async throws {
         let (file, offset) = try await openUpload(id, in: repository)
+        defer { file.unlock() }
         try file.truncate(to: offset)
         let cached = uploadHashers.withLock { $0.removeValue(forKey: id) }
         let path = file.path
