@@ -67,7 +67,7 @@ report few-shot incipit eval "$MODEL" --data gloss_category --split test --promp
 
 step '3. Train a soft prompt on the frozen model'
 run incipit tune "$MODEL" --method prefix-tuning \
-    --init-text "Say what kind of thing is described: animal, plant, food, person, place, artifact, body or substance." \
+    --init-text "Each line describes a thing. Say what kind of thing it is: animal, plant, food, person, place, artifact, body or substance." \
     --data gloss_category --name demo/gloss-category
 
 step '4. It is version v1 in the embedded registry'

@@ -58,11 +58,12 @@ public enum PromptInitialization: Sendable, Equatable {
         }
     }
 
-    /// Virtual tokens that the start itself suggests: as many as the text has; nil where any number will do.
+    /// Virtual tokens that the start itself suggests: as many as the text has, but not so few that there is hardly
+    /// anything to train; nil where any number will do.
     public func naturalLength(tokenizer: any Tokenizer) -> Int? {
         guard case .text(let text) = self else { return nil }
         let count = tokenizer.encode(text, parseSpecial: true, addSpecial: false).count
-        return count > 0 ? count : nil
+        return count > 0 ? max(count, 16) : nil
     }
 
     /// The token ids whose embeddings or keys and values begin the run; nil for zeros.

@@ -13,7 +13,7 @@ public enum PrefixTuning: TuningMethod {
     public static let summary =
         "trains keys and values at every layer; learns fastest and best, nothing to prefill at attach time"
     public static let placement = SoftPrompt.Placement.keysAndValues
-    public static let defaultLearningRate = 5e-3
+    public static let defaultLearningRate = 1e-2
 
     public static func parameterCount(tokens: Int, shape: DecoderShape) -> Int {
         tokens * shape.keyValueElementsPerToken

@@ -30,7 +30,7 @@ struct TuneCommand: AsyncParsableCommand {
     @Option(help: "Tuning method (see `incipit methods`).") var method = PrefixTuning.name
     @Option(help: "Begin with this text: the prompt one would write by hand.") var initText: String?
     @Option(name: .customLong("init"), help: "Begin with: text, vocabulary or zero.") var initKind: String?
-    @Option(help: "Virtual tokens (default: as many as the initial text has, else 32).") var tokens: Int?
+    @Option(help: "Virtual tokens (default: as many as the initial text has, at least 16; else 32).") var tokens: Int?
     @Option(help: "Optimizer steps.") var steps = TuningConfiguration().steps
     @Option(help: "Examples a step.") var batch = TuningConfiguration().batchSize
     @Option(help: "Peak learning rate (default: the method's).") var learningRate: Double?
