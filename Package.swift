@@ -140,6 +140,9 @@ let package = Package(
                 "OCIArtifacts", "PromptRegistry", "TestSupport", hummingbird, httpTypes, nio("NIOCore"),
                 .product(name: "HummingbirdTesting", package: "hummingbird"),
             ]),
+        .testTarget(
+            name: "EndToEndTests", dependencies: ["Fixtures", "incipit"], path: "Tests/EndToEndTests",
+            swiftSettings: checked),
     ]
 )
 

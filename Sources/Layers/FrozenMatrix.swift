@@ -134,10 +134,11 @@ public final class FrozenMatrix: @unchecked Sendable {
         }
     }
 
-    /// Cuts `0..<size` into an even number of chunks of about 256 and runs them over the pool.
+    /// Cuts `0..<size` into an even number of chunks of at most about 512, whole register tiles each, and runs them over
+    /// the pool. Few and large: each packs the left side anew.
     private static func split(_ size: Int, pool: ThreadPool, _ body: (Range<Int>) -> Void) {
-        let tasks = max(1, (size + 511) / 512) * 2
-        let chunk = ((size + tasks - 1) / tasks + 15) / 16 * 16
+        let count = 2 * max(1, (size + 1023) / 1024)
+        let chunk = ((size + count - 1) / count + 31) / 32 * 32
         pool.parallelFor((size + chunk - 1) / chunk) { task in
             let start = task * chunk
             body(start..<min(start + chunk, size))

@@ -46,6 +46,7 @@ public final class Trainer {
     private let graph: any DifferentiableModel
     private let examples: [TrainingBatch.Example]
     private var order: ExampleOrder
+    private let dropout: TokenDropout
     private let schedule: LearningRateSchedule
     private let checkpointPath: String?
     private let identity: [String: String]
@@ -97,6 +98,7 @@ public final class Trainer {
             }
             return example
         }
+        dropout = TokenDropout(examples: examples, rate: configuration.tokenDropout, seed: configuration.seed)
         order = ExampleOrder(seed: configuration.seed, exampleCount: examples.count)
         schedule = try LearningRateSchedule(
             peak: configuration.learningRate, warmUpSteps: min(configuration.warmupSteps, configuration.steps),
@@ -217,7 +219,9 @@ public final class Trainer {
     private func step(_ gradient: inout [Float]) throws -> Double {
         let size = configuration.batchSize
         let batch = TrainingBatch(
-            order.batch(step: state.step, batchSize: size).map { examples[$0] })
+            order.batch(step: state.step, batchSize: size).enumerated().map { place, index in
+                dropout.apply(to: examples[index], step: state.step, place: place)
+            })
         let tokens = configuration.tokens
         let loss = try state.parameters.withUnsafeBufferPointer { parameters in
             try gradient.withUnsafeMutableBufferPointer { buffer in

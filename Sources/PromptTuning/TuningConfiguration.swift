@@ -23,6 +23,9 @@ public struct TuningConfiguration: Sendable, Equatable, Codable {
     /// Decay per step of the running mean of the parameters, which is what is evaluated and kept (Polyak averaging);
     /// 0 keeps the parameters themselves.
     public var averaging: Double
+    /// Fraction of an example's own input tokens left out, drawn anew each step: keeps a few virtual tokens from learning
+    /// single examples by heart.
+    public var tokenDropout: Double
     /// `adamw` or `sgd`.
     public var optimizer: String
     /// Steps between evaluations on dev.
@@ -41,7 +44,7 @@ public struct TuningConfiguration: Sendable, Equatable, Codable {
     public init(
         method: String = PrefixTuning.name, tokens: Int = 32, steps: Int = 400, batchSize: Int = 16,
         learningRate: Double = PrefixTuning.defaultLearningRate, warmupSteps: Int = 10, finalFraction: Double = 0.1,
-        weightDecay: Double = 0, clipNorm: Double = 1, averaging: Double = 0.98, optimizer: String = "adamw",
+        weightDecay: Double = 0, clipNorm: Double = 1, averaging: Double = 0.98, tokenDropout: Double = 0.1, optimizer: String = "adamw",
         evaluateEvery: Int = 50,
         patience: Int = 5, learnsEnd: Bool = true, freezesFirstToken: Bool = true,
         template: String = ExampleTemplate.standard.prompt, seed: UInt64 = 0
@@ -56,6 +59,7 @@ public struct TuningConfiguration: Sendable, Equatable, Codable {
         self.weightDecay = weightDecay
         self.clipNorm = clipNorm
         self.averaging = averaging
+        self.tokenDropout = tokenDropout
         self.optimizer = optimizer
         self.evaluateEvery = evaluateEvery
         self.patience = patience
@@ -87,6 +91,7 @@ public struct TuningConfiguration: Sendable, Equatable, Codable {
         try require(warmupSteps >= 0, "warm-up cannot last \(warmupSteps) steps")
         try require((0...1).contains(finalFraction), "the final fraction must lie in 0…1, not \(finalFraction)")
         try require(weightDecay.isFinite && weightDecay >= 0, "weight decay cannot be \(weightDecay)")
+        try require((0..<1).contains(tokenDropout), "token dropout must lie in 0..<1, not \(tokenDropout)")
         try require((0..<1).contains(averaging), "the averaging decay must lie in 0..<1, not \(averaging)")
         try require(clipNorm.isFinite && clipNorm >= 0, "the clipping norm cannot be \(clipNorm)")
         try require(

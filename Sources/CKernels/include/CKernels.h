@@ -158,13 +158,12 @@ typedef struct ck_table_row {
 #define CK_ELEMENT_F16 1
 #define CK_ELEMENT_BF16 2
 
-/// Slices of a float product: columns and depth of B, rows of A that are packed at a time.
-#define CK_SGEMM_N 512
+/// Slices of a float product: depth, and rows of A that are packed at a time.
 #define CK_SGEMM_K 256
-#define CK_SGEMM_M 96
+#define CK_SGEMM_M 480
 /// Floats of scratch that `sgemm` needs; the slack takes what the packing writes past its end.
 static inline size_t ck_sgemm_scratch(void) {
-    return (CK_SGEMM_K + 1) * (CK_SGEMM_N + CK_SGEMM_M) + 256;
+    return (CK_SGEMM_K + 1) * (CK_SGEMM_M + 32) + 256;
 }
 
 /// The rows that this processor can run, best last. `index` from 0; NULL past the end.

@@ -44,6 +44,8 @@ struct TuneCommand: AsyncParsableCommand {
             "Decay of the running mean of the parameters that is evaluated and kept; 0 keeps the parameters themselves."
     )
     var averaging = TuningConfiguration().averaging
+    @Option(help: "Fraction of input tokens left out at random while training; 0 sees every example whole.")
+    var tokenDropout = TuningConfiguration().tokenDropout
     @Option(help: "adamw or sgd.") var optimizer = TuningConfiguration().optimizer
     @Option(help: "Steps between evaluations on dev.") var evaluateEvery = TuningConfiguration().evaluateEvery
     @Option(help: "Evaluations without improvement before stopping early; 0 never does.") var patience =
@@ -84,7 +86,7 @@ struct TuneCommand: AsyncParsableCommand {
         let rate = try learningRate ?? MethodCatalog.method(named: method).defaultLearningRate
         return TuningConfiguration(
             method: method, tokens: tokens, steps: steps, batchSize: batch, learningRate: rate, warmupSteps: warmup,
-            finalFraction: finalFraction, weightDecay: weightDecay, clipNorm: clip, averaging: averaging,
+            finalFraction: finalFraction, weightDecay: weightDecay, clipNorm: clip, averaging: averaging, tokenDropout: tokenDropout,
             optimizer: optimizer,
             evaluateEvery: evaluateEvery, patience: patience, learnsEnd: !noEnd, freezesFirstToken: !trainFirstToken,
             template: template, seed: seed)
