@@ -1,23 +1,37 @@
 #!/usr/bin/env bash
 # Incipit's registry against the tools everybody has: skopeo and Debian's docker-registry.
 #
-# Trains a few steps on the tiny model, then: skopeo copies it from our server to an OCI layout and back, byte for byte;
-# we push to docker-registry and pull from it, and the referrers fallback tag is there.
+# Trains a few steps on the tiny model, then: skopeo copies the result from our server to an OCI layout and back, byte
+# for byte; we push to docker-registry, whose referrers fallback tag then exists, and pull from it. Installs the two
+# tools when they are missing. INCIPIT_BINARY names another executable than the release build.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 cd "$root"
-for tool in skopeo docker-registry curl; do
-    command -v "$tool" > /dev/null || fail "$tool is needed: apt-get install skopeo docker-registry curl"
-done
-bin=$(swift build -c release --show-bin-path)
-[ -x "$bin/incipit" ] || fail "no release build: run swift build -c release --product incipit"
-export PATH=$bin:$PATH INCIPIT_DATA=$root/Fixtures/Data
-tiny=Fixtures/Models/tiny/tiny-llama-q4_1.gguf
-name=interop/tiny
+
+missing=()
+for tool in skopeo docker-registry curl; do command -v "$tool" > /dev/null || missing+=("$tool"); done
+if [ ${#missing[@]} -gt 0 ]; then
+    command -v apt-get > /dev/null || fail "${missing[*]} needed, and there is no apt-get to install them with"
+    as_root=()
+    if [ "$(id -u)" != 0 ]; then
+        command -v sudo > /dev/null || fail "ask an administrator for: apt-get install ${missing[*]}"
+        as_root=(sudo)
+    fi
+    say "installing: ${missing[*]}"
+    install=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}")
+    "${install[@]}" > /dev/null 2>&1 < /dev/null || {
+        "${as_root[@]}" apt-get update < /dev/null >&2
+        "${install[@]}" < /dev/null >&2
+    } || fail "apt-get could not install: ${missing[*]}"
+fi
+
+binary=${INCIPIT_BINARY:-$(swift build -c release --show-bin-path)/incipit}
+[ -x "$binary" ] || fail "no release build: run swift build -c release --product incipit"
 
 work=$(mktemp -d)
 processes=()
 clean_up() {
+    local process
     for process in "${processes[@]}"; do
         kill "$process" 2> /dev/null || true
         wait "$process" 2> /dev/null || true
@@ -25,78 +39,124 @@ clean_up() {
     rm -rf "$work"
 }
 trap clean_up EXIT
-passed() { printf 'ok    %s\n' "$*"; }
-export INCIPIT_HOME=$work/home
+trap 'exit 130' INT
+trap 'exit 143' TERM
+export INCIPIT_HOME=$work/home INCIPIT_CACHE=$work/cache HOME=$work XDG_RUNTIME_DIR=$work
+unset REGISTRY_AUTH_FILE DOCKER_CONFIG
 
-wait_for_port() { # FILE PROCESS
-    for _ in $(seq 100); do
+exec 3>&1 # what is printed about a command, when its own output goes elsewhere
+passes=0
+passed() {
+    printf 'PASS  %s\n' "$*"
+    passes=$((passes + 1))
+}
+# Each command is printed before it runs, with the folders of this run left out.
+run() {
+    local shown="$*"
+    shown=${shown//$binary/incipit}
+    printf '$ %s\n' "${shown//$work\//}" >&3
+    "$@"
+}
+accept='Accept: application/vnd.oci.image.manifest.v1+json'
+manifest_digest() { curl -fsS -H "$accept" "http://$1/manifests/$2" | sha256sum | cut -d' ' -f1; } # HOST/v2/NAME TAG
+wait_for_file() { # FILE PROCESS LOG
+    for _ in $(seq 200); do
         [ -s "$1" ] && return
-        kill -0 "$2" 2> /dev/null || fail "the server ended: $(cat "$work"/*.log)"
+        kill -0 "$2" 2> /dev/null || fail "the server ended: $(cat "$3")"
         sleep 0.1
     done
-    fail 'the server did not say its port within ten seconds'
+    fail 'the server did not say its port within twenty seconds'
 }
 
-incipit tune "$tiny" --method prefix-tuning --tokens 4 --steps 3 --data tiny-kinds --name "$name" > "$work/tune.log" 2>&1
-incipit serve --registry --port 0 --port-file "$work/port" > "$work/ours.log" 2>&1 &
+name=interop/tiny
+printf '\n# A prompt, and our registry to serve it\n'
+run "$binary" tune Fixtures/Models/tiny/tiny-llama.gguf --data Fixtures/Data/tiny-kinds.jsonl --name "$name" \
+    --tokens 4 --steps 3 2> "$work/tune.log" || fail "$(cat "$work/tune.log")"
+"$binary" serve --registry --port 0 --port-file "$work/port" > "$work/ours.log" 2>&1 &
 processes+=($!)
-wait_for_port "$work/port" "${processes[-1]}"
-ours=127.0.0.1:$(tr -d '[:space:]' < "$work/port")
+wait_for_file "$work/port" "${processes[-1]}" "$work/ours.log"
+ours=127.0.0.1:$(cat "$work/port")
+before=$(manifest_digest "$ours/v2/$name" v1)
 
-accept='Accept: application/vnd.oci.image.manifest.v1+json'
-digest_at() { curl -fsS -H "$accept" "http://$1/v2/$name/manifests/$2" | sha256sum | cut -d' ' -f1; }
-before=$(digest_at "$ours" v1)
+printf '\n# skopeo: from our registry (%s) to an OCI layout and back\n' "$ours"
+run skopeo copy -q --src-tls-verify=false "docker://$ours/$name:v1" "oci:$work/layout:v1"
+[ -f "$work/layout/blobs/sha256/$before" ] || fail "the OCI layout does not hold the manifest sha256:$before unchanged"
+passed "the layout holds manifest sha256:$before unchanged"
+count=0
+for blob in "$work"/layout/blobs/sha256/*; do
+    hex=$(basename "$blob")
+    [ "$(sha256sum "$blob" | cut -d' ' -f1)" = "$hex" ] || fail "blob $hex of the layout has other bytes"
+    [ "$hex" = "$before" ] && continue
+    curl -fsSL "http://$ours/v2/$name/blobs/sha256:$hex" | cmp - "$blob" || fail "blob sha256:$hex differs"
+    count=$((count + 1))
+done
+[ "$count" -ge 3 ] || fail "only $count blobs in the layout"
+passed "its $count blobs are ours, byte for byte"
 
-skopeo copy -q --src-tls-verify=false "docker://$ours/$name:v1" "oci:$work/layout:v1"
-[ -f "$work/layout/blobs/sha256/$before" ] || fail "skopeo's OCI layout does not hold manifest sha256:$before unchanged"
-passed 'skopeo copies from our server to an OCI layout, manifest unchanged'
-skopeo copy -q --dest-tls-verify=false "oci:$work/layout:v1" "docker://$ours/interop/returned:v1"
-after=$(curl -fsS -H "$accept" "http://$ours/v2/interop/returned/manifests/v1" | sha256sum | cut -d' ' -f1)
+run skopeo copy -q --dest-tls-verify=false "oci:$work/layout:v1" "docker://$ours/interop/returned:v1"
+after=$(manifest_digest "$ours/v2/interop/returned" v1)
 [ "$before" = "$after" ] || fail "the manifest changed on the way back: $before, then $after"
 for blob in "$work"/layout/blobs/sha256/*; do
-    want=$(basename "$blob")
-    [ "$want" = "$before" ] && continue
-    got=$(curl -fsSL "http://$ours/v2/interop/returned/blobs/sha256:$want" | sha256sum | cut -d' ' -f1)
-    [ "$got" = "$want" ] || fail "blob sha256:$want came back as sha256:$got"
+    hex=$(basename "$blob")
+    [ "$hex" = "$before" ] && continue
+    curl -fsSL "http://$ours/v2/interop/returned/blobs/sha256:$hex" | cmp - "$blob" || fail "blob sha256:$hex differs"
 done
-passed 'and back, every blob byte for byte'
-skopeo list-tags --tls-verify=false "docker://$ours/$name" | grep -q '"v1"' || fail 'skopeo does not see the tag v1'
-passed 'skopeo lists our tags'
+run skopeo copy -q --src-tls-verify=false "docker://$ours/interop/returned:v1" "oci:$work/again:v1"
+diff -r "$work/layout" "$work/again" || fail 'the layout of what came back differs'
+passed 'back under another name: same manifest, same blobs, same layout'
+INCIPIT_HOME=$work/reader run "$binary" pull "$ours/interop/returned:v1"
+run "$binary" prompt export "$name:v1" "$work/files"
+INCIPIT_HOME=$work/reader run "$binary" prompt export interop/returned:v1 "$work/files-returned"
+diff -r "$work/files" "$work/files-returned" || fail 'the prompt that skopeo brought back exports other files'
+passed 'what skopeo pushed is a prompt to us: same files'
+run skopeo list-tags --tls-verify=false "docker://$ours/$name" | tr -d ' \n' | grep -q '"v1"' ||
+    fail 'skopeo does not see the tag v1'
+run skopeo inspect --raw --tls-verify=false "docker://$ours/$name@sha256:$before" | sha256sum | grep -q "^$before" ||
+    fail 'skopeo inspect shows another manifest'
+passed 'skopeo lists our tags and reads a manifest by its digest'
 
+printf '\n# docker-registry: push to it and pull from it\n'
 theirs=
-for _ in $(seq 20); do # docker-registry cannot pick a free port itself
-    port=$((20000 + RANDOM % 20000))
+for _ in $(seq 20); do # it cannot pick a free port itself
+    port=$((20000 + RANDOM % 12000))
     mkdir -p "$work/storage"
     printf 'version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: "127.0.0.1:%s"}\n' \
         "$work/storage" "$port" > "$work/registry.yml"
     docker-registry serve "$work/registry.yml" > "$work/theirs.log" 2>&1 &
     process=$!
-    for _ in $(seq 50); do
+    processes+=("$process")
+    for _ in $(seq 100); do
+        kill -0 "$process" 2> /dev/null || break
         if curl -fs "http://127.0.0.1:$port/v2/" > /dev/null && kill -0 "$process" 2> /dev/null; then
             theirs=127.0.0.1:$port
             break
         fi
-        kill -0 "$process" 2> /dev/null || break
         sleep 0.1
     done
-    [ -n "$theirs" ] && processes+=("$process") && break
-    kill "$process" 2> /dev/null || true
+    [ -n "$theirs" ] && break
 done
 [ -n "$theirs" ] || fail "docker-registry did not start: $(cat "$work/theirs.log")"
 
-incipit push "$name:v1" "$theirs/$name:v1" > /dev/null
-[ "$(digest_at "$theirs" v1)" = "$before" ] || fail 'docker-registry holds another manifest than ours'
-passed 'push to docker-registry, manifest unchanged'
-INCIPIT_HOME=$work/second incipit pull "$theirs/$name:v1" > /dev/null
-incipit export "$name:v1" "$work/here.safetensors" > /dev/null
-INCIPIT_HOME=$work/second incipit export "$name:v1" "$work/there.safetensors" > /dev/null
-cmp "$work/here.safetensors" "$work/there.safetensors" || fail 'the pulled prompt differs'
-passed 'pull from docker-registry into an empty home, same bytes'
+run "$binary" push "$name:v1" "$theirs/$name:v1"
+[ "$(manifest_digest "$theirs/v2/$name" v1)" = "$before" ] || fail 'docker-registry holds another manifest than ours'
+passed "docker-registry ($theirs) holds manifest sha256:$before"
+run "$binary" push "$name:v1" "$theirs/$name:v1"
 
-# docker-registry 2.8 has no referrers endpoint: the specification's fallback is a tag named after the digest.
-tags=$(curl -fsS "http://$theirs/v2/$name/tags/list")
-fallback=$(printf '%s' "$tags" | grep -o 'sha256-[0-9a-f]\{64\}' | head -n 1 || true)
-[ -n "$fallback" ] || fail "no referrers fallback tag on docker-registry; its tags are: $tags"
-curl -fsS -H 'Accept: application/vnd.oci.image.index.v1+json' "http://$theirs/v2/$name/manifests/$fallback" |
-    grep -q '"manifests"' || fail "the fallback tag $fallback is not an image index"
-passed "referrers fallback tag $fallback"
+# docker-registry 2.8 has no referrers endpoint. The specification's fallback: an index tagged sha256-<hex of subject>.
+subject=$(grep -o '"subject":{[^}]*}' "$work/layout/blobs/sha256/$before" | grep -o '[0-9a-f]\{64\}' || true)
+[ -n "$subject" ] || fail 'the manifest names no subject'
+curl -fsS -H 'Accept: application/vnd.oci.image.index.v1+json' "http://$theirs/v2/$name/manifests/sha256-$subject" \
+    > "$work/index.json" || fail "there is no tag sha256-$subject; tags: $(curl -fsS "http://$theirs/v2/$name/tags/list")"
+grep -q '"application/vnd.oci.image.index.v1+json"' "$work/index.json" || fail "sha256-$subject is no image index"
+[ "$(grep -o "sha256:$before" "$work/index.json" | wc -l)" = 1 ] ||
+    fail "the index sha256-$subject does not list sha256:$before exactly once: $(cat "$work/index.json")"
+passed "fallback tag sha256-$subject lists it, once, also after a second push"
+INCIPIT_HOME=$work/second run "$binary" pull "$theirs/$name:v1"
+INCIPIT_HOME=$work/second run "$binary" prompt export "$name:v1" "$work/files-second"
+diff -r "$work/files" "$work/files-second" || fail 'the pulled prompt exports other files'
+passed 'pull into an empty home: same files'
+run skopeo copy -q --src-tls-verify=false --dest-tls-verify=false "docker://$theirs/$name:v1" \
+    "docker://$ours/interop/through:v1"
+[ "$(manifest_digest "$ours/v2/interop/through" v1)" = "$before" ] || fail 'the manifest changed between the registries'
+passed 'skopeo from docker-registry to ours: same manifest'
+printf '\n%s checks passed.\n' "$passes"

@@ -90,7 +90,7 @@ struct CrashTests {
     @Test("kill -9 during push: the registry holds all of it or none, and pushing again completes it")
     func push() async throws {
         let (author, host, reader) = (try Incipit(), try Incipit(), try Incipit())
-        let digest = try await author.tune("kill/large", steps: 1, tokens: 1500, more: ["--init", "vocabulary"])
+        let digest = try await author.tune("kill/large", steps: 1, tokens: 400, more: ["--init", "vocabulary"])
         let files = try await author.export("kill/large")
         try await withRegistry(host) { registry in
             func push(_ index: Int) -> [String] {
@@ -114,8 +114,8 @@ struct CrashTests {
                 absent += early.status == 66 ? 1 : 0
                 let again = try await author.run(push(attempt))
                 #expect(again.status == 0 && again.output.contains(digest), "\(again.errors)")
-                try await reader.succeed("pull", reference)
-                #expect(try await reader.digest("kill/push-\(attempt):v1") == digest)
+                // A pull reads and checks the whole prompt before it says so.
+                #expect(try await reader.succeed("pull", reference).output.contains(digest))
             }
             #expect(absent > 0, "no kill came before the last request")
             #expect(try await reader.export("kill/push-\(attempt):v1") == files)
@@ -127,7 +127,7 @@ struct CrashTests {
     @Test("kill -9 during pull: the reader holds all of it or none, and pulling again completes it")
     func pull() async throws {
         let (host, reader) = (try Incipit(), try Incipit())
-        let digest = try await host.tune("kill/large", steps: 1, tokens: 1500, more: ["--init", "vocabulary"])
+        let digest = try await host.tune("kill/large", steps: 1, tokens: 400, more: ["--init", "vocabulary"])
         let files = try await host.export("kill/large")
         try await withRegistry(host) { registry in
             let reference = "\(registry.address)/kill/large:v1"
@@ -147,8 +147,8 @@ struct CrashTests {
                 let early = try await reader.digest("kill/large:v1", home: home)
                 #expect(early == nil || early == digest)
                 absent += early == nil ? 1 : 0
-                try await reader.succeed("pull", reference, home: home)
-                #expect(try await reader.digest("kill/large:v1", home: home) == digest)
+                let again = try await reader.succeed("pull", reference, home: home)
+                #expect(again.output.contains(digest))
                 #expect(try await reader.export("kill/large:v1", home: home) == files)
             }
             #expect(absent > 0, "no kill came before the end")
@@ -158,11 +158,11 @@ struct CrashTests {
     @Test("kill -9 of the registry during pushes: it starts again on the same folder and takes the push")
     func server() async throws {
         let (author, host, reader) = (try Incipit(), try Incipit(), try Incipit())
-        let digest = try await author.tune("kill/large", steps: 1, tokens: 1500, more: ["--init", "vocabulary"])
+        let digest = try await author.tune("kill/large", steps: 1, tokens: 400, more: ["--init", "vocabulary"])
         var delays = SeededDelays(seed: 4)
         var (attempts, brokenOff) = (0, 0)
         var whole = 0.3
-        while brokenOff < 5 {
+        while brokenOff < 4 {
             attempts += 1
             try #require(attempts < 40, "pushes end before the registry can be killed")
             let registry = try await TestRegistry(host)
@@ -181,9 +181,8 @@ struct CrashTests {
                 let reference = "\(registry.address)/kill/push-\(attempts):v1"
                 let again = try await author.run(["push", "kill/large:v1", reference])
                 #expect(again.status == 0 && again.output.contains(digest), "\(again.errors)")
-                try await reader.succeed("pull", reference)
+                #expect(try await reader.succeed("pull", reference).output.contains(digest))
             }
-            #expect(try await reader.digest("kill/push-\(attempts):v1") == digest)
             #expect(try await host.digest("kill/push-\(attempts):v1") == digest)
         }
     }

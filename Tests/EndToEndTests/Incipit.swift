@@ -76,15 +76,20 @@ final class Incipit: Sendable {
 
     /// Starts a command and returns while it runs.
     ///
-    /// - Parameter home: another data folder than the machine's own, by its name in `folder`.
-    func start(_ arguments: [String], input: String = "", home: String = "home") throws -> RunningCommand {
+    /// - Parameters:
+    ///   - home: another data folder than the machine's own, by its name in `folder`.
+    ///   - output: where standard output goes instead of the file that ``RunningCommand/output`` reads.
+    func start(
+        _ arguments: [String], input: String = "", home: String = "home", output: FileHandle? = nil
+    ) throws -> RunningCommand {
         var environment = ProcessInfo.processInfo.environment
         for key in ["INCIPIT_DATA", "XDG_DATA_HOME", "XDG_CACHE_HOME", "REGISTRY_AUTH_FILE"] { environment[key] = nil }
         environment["HOME"] = path("user")
         environment["INCIPIT_HOME"] = path(home)
         environment["INCIPIT_CACHE"] = path("cache")
         return try RunningCommand(
-            executable: Self.executable(), arguments: arguments, environment: environment, folder: folder, input: input)
+            executable: Self.executable(), arguments: arguments, environment: environment, folder: folder, input: input,
+            output: output)
     }
 
     /// Runs a command to its end; kills it and records an issue after `limit` seconds.
@@ -128,7 +133,10 @@ final class RunningCommand: Sendable {
     private let started = ContinuousClock.now
     private let ending: AsyncStream<Void>
 
-    init(executable: URL, arguments: [String], environment: [String: String], folder: URL, input: String) throws {
+    init(
+        executable: URL, arguments: [String], environment: [String: String], folder: URL, input: String,
+        output: FileHandle? = nil
+    ) throws {
         let id = UUID().uuidString
         outputFile = folder.appending(path: "\(id).out")
         errorFile = folder.appending(path: "\(id).err")
@@ -139,7 +147,7 @@ final class RunningCommand: Sendable {
         process.arguments = arguments
         process.environment = environment
         process.standardInput = try FileHandle(forReadingFrom: inputFile)
-        process.standardOutput = try FileHandle(forWritingTo: outputFile)
+        process.standardOutput = try output ?? FileHandle(forWritingTo: outputFile)
         process.standardError = try FileHandle(forWritingTo: errorFile)
         let (stream, continuation) = AsyncStream<Void>.makeStream()
         ending = stream

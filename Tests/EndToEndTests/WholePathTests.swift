@@ -150,20 +150,25 @@ struct WholePathTests {
         #expect(try await machine.run(seeded).output == machine.run(seeded).output)
     }
 
-    @Test("run writes while it works")
+    @Test("run writes each token as it comes")
     func streams() async throws {
         let machine = try Incipit()
-        let command = try machine.start(
-            ["run", TinyTask.model, "--max-tokens", "1900", "--temperature", "1", "--seed", "5", "The"])
-        var lengths: Set<Int> = []
-        while command.isRunning {
-            lengths.insert(command.output.utf8.count)
-            try await Task.sleep(for: .microseconds(500))
-        }
-        let outcome = try await command.wait()
+        // A socket that keeps message boundaries: every write arrives on its own, however late it is read.
+        var ends: [Int32] = [-1, -1]
+        try #require(socketpair(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue), 0, &ends) == 0)
+        let (near, far) = (FileHandle(fileDescriptor: ends[0], closeOnDealloc: true), ends[1])
+        let output = FileHandle(fileDescriptor: far, closeOnDealloc: true)
+        let ask = ["run", TinyTask.model, "--max-tokens", "40", "The"]
+        let outcome = try await machine.start(ask, output: output).wait()
         #expect(outcome.status == 0)
-        // If the text came at once in the end, only 0 and the whole length could be seen.
-        #expect(lengths.subtracting([0, outcome.output.utf8.count]).count >= 3)
+        var writes: [[UInt8]] = []
+        var buffer = [UInt8](repeating: 0, count: 65536)
+        while case let count = recv(near.fileDescriptor, &buffer, buffer.count, Int32(MSG_DONTWAIT)), count > 0 {
+            writes.append(Array(buffer[..<count]))
+        }
+        #expect(writes.count > 20)
+        let report = try await machine.run(ask + ["--json"]).object()
+        #expect(report["text"] as? String == String(decoding: writes.joined().dropLast(), as: UTF8.self))
     }
 
     @Test("push, and pull on another machine: same digest, same files, same answers")

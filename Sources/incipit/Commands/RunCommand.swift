@@ -35,7 +35,7 @@ struct RunCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let settings = try sampling.settings()
+        let settings = sampling.settings()
         let input = try readInput()
         if input.isEmpty && attachment.attach == nil {
             throw CommandFailure(.usage, "there is no text to continue; give it as an argument or on standard input")

@@ -103,7 +103,7 @@ struct TuneCommand: AsyncParsableCommand {
         let identified = try loaded.fingerprint(cache: home.cache)
         let fingerprint = identified.base
         let initialization = try chooseInitialization(dataset)
-        let tokenCount = try tokens ?? initialization.naturalLength(tokenizer: loaded.tokenizer) ?? 32
+        let tokenCount = tokens ?? initialization.naturalLength(tokenizer: loaded.tokenizer) ?? 32
         let configuration = try configuration(tokens: tokenCount)
         let method = try MethodCatalog.method(named: configuration.method)
         let checkpoint = try prepareRun(home.run(promptName.description))
