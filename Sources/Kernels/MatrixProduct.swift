@@ -14,17 +14,22 @@ public struct ProductJob {
     let output: UnsafeMutablePointer<Float>
     let stride: Int
     let accumulate: Bool
+    let isRefined: Bool
 
     /// - Parameters:
     ///   - output: (tokens, matrix.rows), rows `stride` floats apart.
     ///   - accumulate: add to what is there (a residual) instead of overwriting it.
+    ///   - isRefined: use both int8 forms of the activations, which must have been made; for a quantized matrix whose
+    ///     outputs need more than 8 bits. A float matrix is exact anyway.
     public init(
-        _ matrix: PackedMatrix, into output: UnsafeMutablePointer<Float>, stride: Int, accumulate: Bool = false
+        _ matrix: PackedMatrix, into output: UnsafeMutablePointer<Float>, stride: Int, accumulate: Bool = false,
+        isRefined: Bool = false
     ) {
         self.matrix = matrix
         self.output = output
         self.stride = stride
         self.accumulate = accumulate
+        self.isRefined = isRefined
     }
 }
 
@@ -43,6 +48,9 @@ public enum MatrixProduct {
             require(job.stride >= job.matrix.rows || tokens == 1, "output stride \(job.stride) is too small")
             if case .panels = job.matrix.storage {
                 require(tokens == activations.quantizedTokens, "the int8 form of \(tokens) tokens is missing")
+                require(
+                    !job.isRefined || tokens == activations.refinedTokens,
+                    "the second int8 form of \(tokens) tokens is missing")
             } else {
                 require(tokens <= activations.tokens, "activations hold fewer than \(tokens) tokens")
             }
@@ -64,7 +72,8 @@ public enum MatrixProduct {
         nonisolated(unsafe) let jobs = jobs  // threads write disjoint rows of the outputs
         let floats = activations.floats
         let kernels = activations.kernels.row
-        withUnsafePointer(to: activations.quantized) { quantized in
+        withUnsafePointer(to: (activations.quantized, activations.remainder)) { forms in
+            let quantized = UnsafeRawPointer(forms).assumingMemoryBound(to: ck_activations.self)
             pool.parallelFor(tasksPerChunk * chunkCount) { task in
                 let firstToken = task / tasksPerChunk * chunk
                 let endToken = min(tokens, firstToken + chunk)
@@ -107,6 +116,10 @@ public enum MatrixProduct {
                 kernels.pointee.product(
                     $0, units.lowerBound, units.upperBound, quantized, tokens.lowerBound, tokens.upperBound,
                     job.output, job.stride, job.accumulate)
+                guard job.isRefined else { return }
+                kernels.pointee.product(
+                    $0, units.lowerBound, units.upperBound, quantized + 1, tokens.lowerBound, tokens.upperBound,
+                    job.output, job.stride, true)
             }
         case .floats(let weights, let element, let elementBytes):
             let rows = units.lowerBound * unitRows..<min(job.matrix.rows, units.upperBound * unitRows)

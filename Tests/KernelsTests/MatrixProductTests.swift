@@ -71,6 +71,37 @@ import Testing
         return outputs
     }
 
+    /// 15 bits of activation leave some 10⁻⁶ of the magnitudes, 8 bits alone some 10⁻⁴: the tolerance tells them apart.
+    @Test("A refined product is as good as one with float activations", arguments: quantizedTypes.map(\.name), rowNames)
+    func refinedProduct(typeName: String, rowName: String) throws {
+        let type = try #require(TensorType(name: typeName)), table = Self.table(rowName)
+        let pool = ThreadPool(threadCount: 2)
+        var generator = SeededGenerator(UInt64(type.id) + 77)
+        let columns = type.blockSize == 256 ? 512 : 576, rows = 33
+        let ones = [Float](repeating: 1, count: columns)
+        for tokens in [1, 2, 7, 16, 37] {
+            let problem = try Problem(type, rows: rows, columns: columns, pool: pool, &generator)
+            let x = randomFloats(tokens * columns, &generator, scale: 3)
+            let activations = Activations(kernels: table)
+            let output = UnsafeMutablePointer<Float>.allocate(capacity: tokens * rows)
+            defer { output.deallocate() }
+            // An epsilon this large makes RMSNorm a multiplication: x / sqrt(mean(x²) + 10⁶) * 1000 is nearly x.
+            let thousand = ones.map { $0 * 1000 }
+            activations.setRMSNorm(
+                of: x, stride: columns, weight: thousand, epsilon: 1e6, tokens: tokens, columns: columns, refines: true,
+                pool: pool)
+            MatrixProduct.run(
+                [ProductJob(problem.matrix, into: output, stride: rows, isRefined: true)], activations, tokens: tokens,
+                pool: pool)
+            let seen = UnsafeBufferPointer(start: activations.floats, count: tokens * columns).map(Double.init)
+            let (expected, magnitudes) = problem.reference(seen, tokens: tokens)
+            let actual = Array(UnsafeBufferPointer(start: output, count: tokens * rows))
+            // `magnitudes` are sixteen times the sum of magnitudes.
+            expectClose(
+                actual, expected, magnitudes: magnitudes, tolerance: 4e-5 / 16, "\(tokens) tokens, \(table.name)")
+        }
+    }
+
     @Test("Each quantized type equals the reference around every edge", arguments: quantizedTypes.map(\.name), rowNames)
     func quantizedProduct(typeName: String, rowName: String) throws {
         let type = try #require(TensorType(name: typeName)), table = Self.table(rowName)

@@ -114,6 +114,9 @@ typedef struct ck_table_row {
                        const float *x, size_t x_stride, size_t tokens, float *out, size_t out_stride, bool accumulate);
     /// The int8 form of token `token` of `activations` from one row of floats.
     void (*quantize_row)(const float *x, const ck_activations *activations, size_t token);
+    /// The int8 form of what `activations`, already filled for `token`, leave out of `x`. Both have the same shape.
+    void (*quantize_remainder)(const float *x, const ck_activations *activations, const ck_activations *remainder,
+                               size_t token);
 
     void (*rms_norm)(const float *x, const float *weight, float epsilon, float *out, size_t n);
     void (*rms_norm_backward)(const float *x, const float *weight, float epsilon, const float *d_out, float *d_x,

@@ -184,14 +184,16 @@ final class LlamaModel: LanguageModel {
         let normed = workspace.normed, attended = workspace.attended, feedForward = workspace.feedForward
         for (index, layer) in layers.enumerated() {
             let weights = packed[index]
+            // Values enter the residual stream linearly, so their rounding weighs most: a quarter of the model's whole
+            // distance from exact activations, for 3 % of the arithmetic.
             normed.setRMSNorm(
                 of: x, stride: c.hiddenSize, weight: layer.attentionNorm.pointer, epsilon: c.epsilon, tokens: count,
-                columns: c.hiddenSize, pool: pool)
+                columns: c.hiddenSize, refines: true, pool: pool)
             MatrixProduct.run(
                 [
                     ProductJob(weights.queries, into: q, stride: queryWidth),
                     ProductJob(weights.keys, into: k, stride: keyWidth),
-                    ProductJob(weights.values, into: v, stride: keyWidth),
+                    ProductJob(weights.values, into: v, stride: keyWidth, isRefined: true),
                 ], normed, tokens: count, pool: pool)
             rotateAndStore(
                 q: q, k: k, v: v, count: count, past: past, layer: index, cache: cache)
