@@ -117,7 +117,11 @@ let package = Package(
         test("SoftPrompts", ["Safetensors", "ByteIO"]),
         test("Conversion", ["GGUF", "SoftPrompts", "ByteIO", "TensorTypes"]),
         test("Kernels", ["CKernels", "TensorTypes"]),
+        test("Layers", ["Kernels", "TensorTypes"]),
         test("Tokenization", ["Fixtures", "GGUF", "LanguageModels"]),
+        test(
+            "LanguageModels",
+            ["Fixtures", "GGUF", "TensorTypes", "Kernels", "Layers", "SoftPrompts", "PromptTuning", "TestSupport"]),
         test("Generation", ["Fixtures", "LanguageModels", "SoftPrompts", "Kernels", "Tokenization"]),
         test("PromptTuning", ["Fixtures", "LanguageModels", "Kernels", "TestSupport", "Tokenization"]),
         test("Evaluation", ["Fixtures", "Generation", "LanguageModels", "Kernels", "PromptTuning"]),
