@@ -109,7 +109,7 @@ public final class Trainer {
         identity["configuration"] = try configuration.canonicalText()
         self.identity = identity
         if resumes, let checkpointPath, FileManager.default.fileExists(atPath: checkpointPath) {
-            state = try TrainingState.read(from: checkpointPath, identity: identity)
+            state = try TrainingState.read(from: checkpointPath, identity: identity, parameterCount: initial.count)
         } else {
             state = TrainingState(parameters: initial)
         }
@@ -234,10 +234,12 @@ public final class Trainer {
                 return result.loss
             }
         }
-        guard loss.isFinite else {
+        let norm = gradient.withUnsafeBufferPointer { GradientClipping.norm($0) }
+        guard loss.isFinite, norm.isFinite else {
             throw TuningError(
                 code: .diverged,
-                message: "the loss is no longer a number at step \(state.step + 1); use a lower --learning-rate than "
+                message:
+                    "the loss or its gradient is no longer a number at step \(state.step + 1); use a lower --learning-rate than "
                     + "\(configuration.learningRate), or another --init")
         }
         if configuration.clipNorm > 0 {

@@ -85,7 +85,7 @@ struct TrainingState {
     }
 
     /// - Throws: `TuningError.invalidCheckpoint` when the file is damaged or another run's, naming what differs.
-    static func read(from path: String, identity: [String: String]) throws -> TrainingState {
+    static func read(from path: String, identity: [String: String], parameterCount: Int) throws -> TrainingState {
         func fail(_ message: String) -> TuningError {
             TuningError(code: .invalidCheckpoint, message: "\(path): \(message)")
         }
@@ -114,7 +114,8 @@ struct TrainingState {
         guard let step = metadata["step"].flatMap(Int.init), step == state.losses.count,
             let since = metadata["evaluations_since_best"].flatMap(Int.init),
             let seconds = metadata["seconds"].flatMap(UInt64.init).map(Double.init(bitPattern:)),
-            state.best.count == state.parameters.count, state.average.count == state.parameters.count
+            state.parameters.count == parameterCount, state.best.count == parameterCount,
+            state.average.count == parameterCount
         else { throw fail("its parts do not fit together; start again with --restart") }
         state.step = step
         state.evaluationsSinceBest = since

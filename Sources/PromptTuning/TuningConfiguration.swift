@@ -44,7 +44,8 @@ public struct TuningConfiguration: Sendable, Equatable, Codable {
     public init(
         method: String = PrefixTuning.name, tokens: Int = 32, steps: Int = 400, batchSize: Int = 16,
         learningRate: Double = PrefixTuning.defaultLearningRate, warmupSteps: Int = 10, finalFraction: Double = 0.1,
-        weightDecay: Double = 0, clipNorm: Double = 1, averaging: Double = 0.98, tokenDropout: Double = 0.1, optimizer: String = "adamw",
+        weightDecay: Double = 0, clipNorm: Double = 1, averaging: Double = 0.98, tokenDropout: Double = 0.1,
+        optimizer: String = "adamw",
         evaluateEvery: Int = 50,
         patience: Int = 5, learnsEnd: Bool = true, freezesFirstToken: Bool = true,
         template: String = ExampleTemplate.standard.prompt, seed: UInt64 = 0

@@ -104,11 +104,12 @@ import Testing
         }
     }
 
-    @Test(arguments: [
-        ("llama.block_count", nil), ("llama.attention.head_count", .uint32(0)),
-        ("llama.attention.head_count_kv", .uint32(3)), ("llama.context_length", nil),
-        ("llama.rope.freq_base", .float32(.nan)), ("llama.vocab_size", .uint32(81)),
-    ] as [(String, GGUFValue?)])
+    @Test(
+        arguments: [
+            ("llama.block_count", nil), ("llama.attention.head_count", .uint32(0)),
+            ("llama.attention.head_count_kv", .uint32(3)), ("llama.context_length", nil),
+            ("llama.rope.freq_base", .float32(.nan)), ("llama.vocab_size", .uint32(81)),
+        ] as [(String, GGUFValue?)])
     func contradictingHyperparametersAreNamed(key: String, value: GGUFValue?) throws {
         try expectRefusal(
             RandomLlama.write(type: .f32, metadata: [(key, value)]), .invalidHyperparameter,

@@ -122,7 +122,8 @@ struct PromptTagCommand: AsyncParsableCommand {
     func run() async throws {
         let target = try PromptStore.localReference(reference)
         if tag.wholeMatch(of: /v[0-9]+/) != nil {
-            throw CommandFailure(.usage, "\(tag) would pass for a version number, and those only `tune` gives out; choose a word")
+            throw CommandFailure(
+                .usage, "\(tag) would pass for a version number, and those only `tune` gives out; choose a word")
         }
         let store = try PromptStore()
         try await store.registry.setTag(

@@ -86,7 +86,8 @@ struct TuneCommand: AsyncParsableCommand {
         let rate = try learningRate ?? MethodCatalog.method(named: method).defaultLearningRate
         return TuningConfiguration(
             method: method, tokens: tokens, steps: steps, batchSize: batch, learningRate: rate, warmupSteps: warmup,
-            finalFraction: finalFraction, weightDecay: weightDecay, clipNorm: clip, averaging: averaging, tokenDropout: tokenDropout,
+            finalFraction: finalFraction, weightDecay: weightDecay, clipNorm: clip, averaging: averaging,
+            tokenDropout: tokenDropout,
             optimizer: optimizer,
             evaluateEvery: evaluateEvery, patience: patience, learnsEnd: !noEnd, freezesFirstToken: !trainFirstToken,
             template: template, seed: seed)
