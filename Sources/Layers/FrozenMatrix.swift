@@ -94,7 +94,7 @@ public final class FrozenMatrix: @unchecked Sendable {
 
     /// `y = x · Wᵀ`: x `(count, columns)`, y `(count, range.count)` with row stride `yStride`.
     ///
-    /// The work is cut into a grid that depends on the sizes only, so results are the same bits for any thread count.
+    /// Every sum runs in one thread in an order that depends on the sizes only: the same bits for any thread count.
     public func forward(
         _ x: UnsafePointer<Float>, count: Int, rows range: Range<Int>? = nil, into y: UnsafeMutablePointer<Float>,
         yStride: Int, scratch: inout GrowableBuffer, pool: ThreadPool
@@ -134,10 +134,12 @@ public final class FrozenMatrix: @unchecked Sendable {
         }
     }
 
-    /// Cuts `0..<size` into an even number of chunks of at most about 512, whole register tiles each, and runs them over
-    /// the pool. Few and large: each packs the left side anew.
+    /// Cuts `0..<size` into chunks of at most 512, a multiple of the threads in number and whole register tiles each, and
+    /// runs them over the pool. Each chunk packs the other operand again, so few large ones are best. A cut across
+    /// outputs changes no sum.
     private static func split(_ size: Int, pool: ThreadPool, _ body: (Range<Int>) -> Void) {
-        let count = 2 * max(1, (size + 1023) / 1024)
+        let threads = pool.threadCount
+        let count = ((size + 511) / 512 + threads - 1) / threads * threads
         let chunk = ((size + count - 1) / count + 31) / 32 * 32
         pool.parallelFor((size + chunk - 1) / chunk) { task in
             let start = task * chunk

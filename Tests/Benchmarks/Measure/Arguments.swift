@@ -16,7 +16,10 @@ struct Arguments {
     ///   - options: options that take a value.
     ///   - flags: options that take none.
     /// - Throws: `MeasureError` for an unknown option, a missing value or the wrong number of words.
-    init(_ words: some Sequence<String>, positional names: [String], options known: Set<String>, flags knownFlags: Set<String>) throws {
+    init(
+        _ words: some Sequence<String>, positional names: [String], options known: Set<String>,
+        flags knownFlags: Set<String>
+    ) throws {
         var positional: [String] = []
         var options: [String: String] = [:]
         var flags: Set<String> = []

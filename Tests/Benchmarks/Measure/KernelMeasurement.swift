@@ -58,9 +58,12 @@ enum KernelMeasurement {
         defer { output.deallocate() }
         activations.quantize(tokens: tokens, columns: columns, pool: pool)
         let many = best(9) {
-            MatrixProduct.run([ProductJob(matrices[0], into: output, stride: rows)], activations, tokens: tokens, pool: pool)
+            MatrixProduct.run(
+                [ProductJob(matrices[0], into: output, stride: rows)], activations, tokens: tokens, pool: pool)
         }
-        row("\(type.name) product, \(tokens) tokens", "\(rows) × \(columns)", 2 * Double(rows * columns * tokens) / many / 1e9, "Gop/s")
+        row(
+            "\(type.name) product, \(tokens) tokens", "\(rows) × \(columns)",
+            2 * Double(rows * columns * tokens) / many / 1e9, "Gop/s")
         activations.quantize(tokens: 1, columns: columns, pool: pool)
         let one = best(5) {
             for matrix in matrices {
@@ -110,7 +113,9 @@ enum KernelMeasurement {
                 scale: 0.125, into: output, outStride: width, pool: pool)
         }
         let prefill = best(9) { run(tokens: tokens, past: 0) }
-        row("attention, 512 tokens", "9 heads on 3 of 64", 4 * Double(width * tokens * (tokens + 1) / 2) / prefill / 1e9, "Gflop/s")
+        row(
+            "attention, 512 tokens", "9 heads on 3 of 64",
+            4 * Double(width * tokens * (tokens + 1) / 2) / prefill / 1e9, "Gflop/s")
         let decode = best(50) { run(tokens: 1, past: capacity - 1) }
         row("attention, 1 token at 1023", "9 heads on 3 of 64", decode * 1e6, "µs")
     }
