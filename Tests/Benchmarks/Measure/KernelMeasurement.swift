@@ -105,7 +105,8 @@ enum KernelMeasurement {
             cache.deallocate()
         }
         for index in 0..<tokens * width { queries[index] = Float(index % 13) / 13 - 0.5 }
-        for index in 0..<keyValueHeads * capacity * d { cache[index] = 0x2e66 &+ UInt16(index % 11) << 6 }  // 0.1 and up
+        // Halves from 0.1 upwards.
+        for index in 0..<keyValueHeads * capacity * d { cache[index] = 0x2e66 &+ UInt16(index % 11) << 6 }
         func run(tokens: Int, past: Int) {
             AttentionKernel.run(
                 queries: queries, queryStride: width, keys: cache, values: cache, element: .f16, capacity: capacity,
