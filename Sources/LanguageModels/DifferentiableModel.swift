@@ -51,11 +51,22 @@ public struct BatchLoss: Sendable {
     public let targetCount: Int
 }
 
+/// What the forward products of training are computed in. The backward pass is F32 in any case.
+public enum ForwardPrecision: String, Sendable, CaseIterable {
+    /// Exact: the loss is the one of the float model.
+    case float
+    /// Activations rounded to int8 over packed weights, as at inference: faster, and the prompt learns on the numbers that
+    /// will serve it. The gradient passes the rounding as if it were not there (straight-through).
+    case int8
+}
+
 /// A frozen model that can say how the loss changes with the prompt.
 public protocol DifferentiableModel: AnyObject {
     var shape: DecoderShape { get }
     /// Bytes of float weights held.
     var residentByteCount: Int { get }
+    /// Numbers of the forward products; F32 until set otherwise.
+    var forwardPrecision: ForwardPrecision { get set }
 
     /// Mean loss over the batch's target tokens and, if `gradient` is given, its gradient with respect to the prompt,
     /// which overwrites `gradient` (laid out as the prompt).

@@ -66,7 +66,8 @@ public final class Trainer {
     public init(
         model: any LanguageModel, tokenizer: any Tokenizer, examples rows: [Example],
         configuration: TuningConfiguration,
-        initial: [Float], weightsMemory: WeightsMemory = .auto, identity: [String: String] = [:],
+        initial: [Float], weightsMemory: WeightsMemory = .auto, forwardPrecision: ForwardPrecision = .float,
+        identity: [String: String] = [:],
         checkpointPath: String? = nil, resumes: Bool = false
     ) throws {
         try configuration.validate()
@@ -104,9 +105,11 @@ public final class Trainer {
             peak: configuration.learningRate, warmUpSteps: min(configuration.warmupSteps, configuration.steps),
             totalSteps: configuration.steps, floorFraction: configuration.finalFraction)
         graph = try model.differentiable(weightsMemory: weightsMemory)
+        graph.forwardPrecision = forwardPrecision
         self.checkpointPath = checkpointPath
         var identity = identity
         identity["configuration"] = try configuration.canonicalText()
+        identity["forward_precision"] = forwardPrecision.rawValue
         self.identity = identity
         if resumes, let checkpointPath, FileManager.default.fileExists(atPath: checkpointPath) {
             state = try TrainingState.read(from: checkpointPath, identity: identity, parameterCount: initial.count)

@@ -56,6 +56,9 @@ final class LlamaGraph: DifferentiableModel {
     var saved: [Saved]
     var scratch = Scratch()
     let keepsFloats: Bool
+    var forwardPrecision = ForwardPrecision.float
+    /// Left sides of integer products.
+    private let activations = Activations()
 
     var shape: DecoderShape { model.shape }
     var queryWidth: Int { c.headCount * c.headDimension }
@@ -174,8 +177,19 @@ final class LlamaGraph: DifferentiableModel {
                     position: batch.positions[batch.lossRows[row]], into: q)
             }
         } else {
-            matrices.queriesKeysValues.forward(
-                normed, count: rows, into: projected, yStride: projectedWidth, scratch: &scratch.weights, pool: pool)
+            let packed = model.packed[index]
+            let isDone = integerProducts(
+                normed, count: rows, columns: width,
+                [
+                    ProductJob(packed.queries, into: projected, stride: projectedWidth),
+                    ProductJob(packed.keys, into: projected + queryWidth, stride: projectedWidth),
+                    ProductJob(packed.values, into: projected + queryWidth + keyWidth, stride: projectedWidth),
+                ])
+            if !isDone {
+                matrices.queriesKeysValues.forward(
+                    normed, count: rows, into: projected, yStride: projectedWidth, scratch: &scratch.weights, pool: pool
+                )
+            }
             forRows(rows) { [self] row in
                 placeQueries(
                     projected + row * projectedWidth, row: row, of: rows, position: batch.positions[row], into: q)
@@ -204,8 +218,14 @@ final class LlamaGraph: DifferentiableModel {
             }
         }
         let added = scratch.activated.reserve(plan.queryCount * width)
-        matrices.attentionOutput.forward(
-            attendedRows, count: plan.queryCount, into: added, yStride: width, scratch: &scratch.weights, pool: pool)
+        let isProjected = integerProducts(
+            attendedRows, count: plan.queryCount, columns: queryWidth,
+            [ProductJob(model.packed[index].attentionOutput, into: added, stride: width)])
+        if !isProjected {
+            matrices.attentionOutput.forward(
+                attendedRows, count: plan.queryCount, into: added, yStride: width, scratch: &scratch.weights, pool: pool
+            )
+        }
         let middle = saved[index].middle.reserve(plan.queryCount * width)
         forRows(plan.queryCount) { row in
             let source = input + (isLast ? batch.lossRows[row] : row) * width
@@ -239,16 +259,41 @@ final class LlamaGraph: DifferentiableModel {
                 middle + row * width, weight: norm, epsilon: epsilon, into: normed + row * width, columns: width)
         }
         let gateUp = saved[index].gateUp.reserve(count * 2 * inner)
-        matrices.gateUp.forward(
-            normed, count: count, into: gateUp, yStride: 2 * inner, scratch: &scratch.weights, pool: pool)
+        let packed = model.packed[index]
+        let isDone = integerProducts(
+            normed, count: count, columns: width,
+            [
+                ProductJob(packed.gate, into: gateUp, stride: 2 * inner),
+                ProductJob(packed.up, into: gateUp + inner, stride: 2 * inner),
+            ])
+        if !isDone {
+            matrices.gateUp.forward(
+                normed, count: count, into: gateUp, yStride: 2 * inner, scratch: &scratch.weights, pool: pool)
+        }
         let activated = scratch.activated.reserve(count * inner)
         forRows(count) { row in
             let gate = gateUp + row * 2 * inner
             VectorMath.swiGLU(gate: gate, up: gate + inner, into: activated + row * inner, count: inner)
         }
-        matrices.down.forward(
-            activated, count: count, into: normed, yStride: width, scratch: &scratch.weights, pool: pool)
+        let isProjected = integerProducts(
+            activated, count: count, columns: inner, [ProductJob(packed.down, into: normed, stride: width)])
+        if !isProjected {
+            matrices.down.forward(
+                activated, count: count, into: normed, yStride: width, scratch: &scratch.weights, pool: pool)
+        }
         forRows(count) { row in VectorMath.add(normed + row * width, into: x + row * width, count: width) }
+    }
+
+    /// Products on the integer path, where that is asked for; false leaves the work to the float path.
+    private func integerProducts(
+        _ x: UnsafePointer<Float>, count: Int, columns: Int, _ jobs: [ProductJob]
+    ) -> Bool {
+        guard forwardPrecision == .int8, count > 0 else { return false }
+        activations.reserve(tokens: count, columns: columns)
+        activations.floats.update(from: x, count: count * columns)
+        activations.quantize(tokens: count, columns: columns, pool: pool)
+        MatrixProduct.run(jobs, activations, tokens: count, pool: pool)
+        return true
     }
 
     /// Where the shared prefix's keys and values of a layer lie.

@@ -40,7 +40,7 @@ struct LlamaLayer: Sendable {
 /// The inference form: integer products over packed weights, keys and values in a cache.
 final class LlamaModel: LanguageModel {
     /// A layer's packed weights.
-    private struct PackedLayer: Sendable {
+    struct PackedLayer: Sendable {
         let queries, keys, values, attentionOutput, gate, up, down: PackedMatrix
     }
 
@@ -54,7 +54,7 @@ final class LlamaModel: LanguageModel {
     /// The output projection's tensor: its own, or the embedding's when tied.
     let outputTensor: FrozenTensor
     let rotary: RotaryEmbedding
-    private let packed: [PackedLayer]
+    let packed: [PackedLayer]
     private let output: PackedMatrix
     /// Positions computed together; bounds scratch memory and keeps activations in the caches.
     private static let chunk = 512

@@ -55,6 +55,8 @@ struct TuneCommand: AsyncParsableCommand {
     @Option(help: "Seed of example order and random initialisation.") var seed: UInt64 = 0
     @Option(help: "Weights as floats while training: float, tiles, or auto by the memory there is.")
     var weightsMemory = WeightsMemory.auto
+    @Option(help: "Forward products while training: float (exact), or int8 as at inference (faster).")
+    var forward = ForwardPrecision.float
     @Flag(help: "Do not learn the end-of-text token after the target.") var noEnd = false
     @Flag(help: "Train the first virtual token too, instead of keeping it as the attention sink it began as.")
     var trainFirstToken = false
@@ -117,7 +119,8 @@ struct TuneCommand: AsyncParsableCommand {
         if case .text(let text) = initialization { identity["initial_text"] = text }
         let trainer = try Trainer(
             model: loaded.model, tokenizer: loaded.tokenizer, examples: dataset[.train], configuration: configuration,
-            initial: initial, weightsMemory: weightsMemory, identity: identity, checkpointPath: checkpoint,
+            initial: initial, weightsMemory: weightsMemory, forwardPrecision: forward, identity: identity,
+            checkpointPath: checkpoint,
             resumes: resume)
         Output.note(
             "\(configuration.method) on \(loaded.name) (\(fingerprint.short)): \(tokenCount) virtual tokens, "
@@ -230,6 +233,7 @@ struct TuneCommand: AsyncParsableCommand {
             "data": .string(dataDigest),
             "initialization": .string(initialization.kind),
             "steps": .integer(Int64(outcome.steps)),
+            "forward_precision": .string(forward.rawValue),
             "tool": .string("incipit \(IncipitCommand.configuration.version)"),
         ]
         if case .text(let text) = initialization { record["initial_text"] = .string(text) }
@@ -272,6 +276,7 @@ struct TuneCommand: AsyncParsableCommand {
 }
 
 extension WeightsMemory: ExpressibleByArgument {}
+extension ForwardPrecision: ExpressibleByArgument {}
 
 extension DevScore {
     /// For people: accuracy where there is one, and the loss.

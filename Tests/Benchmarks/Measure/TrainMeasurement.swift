@@ -7,7 +7,8 @@ import PromptTuning
 enum TrainMeasurement {
     static let usage = """
         MODEL --method prompt-tuning|prefix-tuning --data ROWS.jsonl [--init VALUES.npy] [--tokens 32] [--batch 16]
-              [--steps 10] [--optimizer sgd|adamw] [--lr X] [--weights-memory auto|float|tiles] [--threads N] [--json]
+              [--steps 10] [--optimizer sgd|adamw] [--lr X] [--weights-memory auto|float|tiles] [--forward float|int8]
+              [--threads N] [--json]
         """
 
     /// Step s takes training rows (s · batch + i) mod count. Speed leaves out the first two steps.
@@ -16,7 +17,7 @@ enum TrainMeasurement {
             words, positional: ["MODEL"],
             options: [
                 "--method", "--data", "--init", "--tokens", "--batch", "--steps", "--optimizer", "--lr",
-                "--weights-memory", "--threads",
+                "--weights-memory", "--threads", "--forward",
             ], flags: ["--json"])
         let batchSize = try arguments.int("--batch", default: 16)
         let steps = try arguments.int("--steps", default: 10)
@@ -24,6 +25,10 @@ enum TrainMeasurement {
         let memoryName = arguments.string("--weights-memory") ?? WeightsMemory.auto.rawValue
         guard let weightsMemory = WeightsMemory(rawValue: memoryName) else {
             throw MeasureError("--weights-memory must be auto, float or tiles, not “\(memoryName)”")
+        }
+        let forwardName = arguments.string("--forward") ?? ForwardPrecision.float.rawValue
+        guard let forward = ForwardPrecision(rawValue: forwardName) else {
+            throw MeasureError("--forward must be float or int8, not “\(forwardName)”")
         }
         let method = try MethodCatalog.method(named: try arguments.required("--method"))
         let pool = ThreadPool(threadCount: try arguments.int("--threads", default: CPUTopology.usableCoreCount))
@@ -49,6 +54,7 @@ enum TrainMeasurement {
         var optimizer = try OptimizerCatalog.make(
             arguments.string("--optimizer") ?? "sgd", parameterCount: parameters.count, weightDecay: 0)
         let graph = try loaded.model.differentiable(weightsMemory: weightsMemory)
+        graph.forwardPrecision = forward
         var gradient = [Float](repeating: 0, count: parameters.count)
         var losses: [NSDecimalNumber] = []
         var times: [Double] = []
