@@ -24,3 +24,20 @@ json_number() {
 json_string() {
     grep -o "\"$2\"[[:space:]]*:[[:space:]]*\"[^\"]*\"" "$1" | head -n 1 | sed 's/.*:[[:space:]]*"//; s/"$//; s,\\/,/,g'
 }
+
+# install_packages PACKAGE…: with apt-get, as root or through sudo; a clear failure where there is neither.
+install_packages() {
+    command -v apt-get > /dev/null || fail "missing packages: $*; apt-get is not here, install them by hand"
+    local as_root=() install
+    if [ "$(id -u)" != 0 ]; then
+        command -v sudo > /dev/null || fail "missing packages; ask an administrator for: apt-get install $*"
+        as_root=(sudo)
+    fi
+    say "installing: $*"
+    install=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@")
+    # The package lists may be absent or stale: try with what is there, then once more after an update.
+    "${install[@]}" > /dev/null 2>&1 < /dev/null || {
+        "${as_root[@]}" apt-get update < /dev/null >&2
+        "${install[@]}" < /dev/null >&2
+    } || fail "apt-get could not install: $*"
+}

@@ -12,25 +12,11 @@ if command -v dpkg-query > /dev/null; then
         [ "$state" = installed ] || missing+=("$package")
     done
 elif ! { command -v pkg-config && pkg-config --exists libzstd sqlite3; } > /dev/null; then
-    fail "zstd, SQLite and OpenBLAS with their headers are needed, and this is not a Debian system: install what your" \
+    fail "zstd and SQLite with their headers are needed, and this is not a Debian system: install what your" \
         "system calls ${packages[*]}, then run this again"
 fi
 
-if [ ${#missing[@]} -gt 0 ]; then
-    command -v apt-get > /dev/null || fail "missing packages: ${missing[*]}; apt-get is not here, install them by hand"
-    as_root=()
-    if [ "$(id -u)" != 0 ]; then
-        command -v sudo > /dev/null || fail "missing packages; ask an administrator for: apt-get install ${missing[*]}"
-        as_root=(sudo)
-    fi
-    say "installing: ${missing[*]}"
-    install=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}")
-    # The package lists may be absent or stale: try with what is there, then once more after an update.
-    "${install[@]}" > /dev/null 2>&1 < /dev/null || {
-        "${as_root[@]}" apt-get update < /dev/null >&2
-        "${install[@]}" < /dev/null >&2
-    } || fail "apt-get could not install: ${missing[*]}"
-fi
+[ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
 
 where='get it from https://www.swift.org/install/linux/ and put its usr/bin on PATH'
 command -v swift > /dev/null || fail "Swift 6.3 or newer is needed and no swift is on PATH; $where"

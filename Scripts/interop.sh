@@ -10,20 +10,7 @@ cd "$root"
 
 missing=()
 for tool in skopeo docker-registry curl; do command -v "$tool" > /dev/null || missing+=("$tool"); done
-if [ ${#missing[@]} -gt 0 ]; then
-    command -v apt-get > /dev/null || fail "${missing[*]} needed, and there is no apt-get to install them with"
-    as_root=()
-    if [ "$(id -u)" != 0 ]; then
-        command -v sudo > /dev/null || fail "ask an administrator for: apt-get install ${missing[*]}"
-        as_root=(sudo)
-    fi
-    say "installing: ${missing[*]}"
-    install=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}")
-    "${install[@]}" > /dev/null 2>&1 < /dev/null || {
-        "${as_root[@]}" apt-get update < /dev/null >&2
-        "${install[@]}" < /dev/null >&2
-    } || fail "apt-get could not install: ${missing[*]}"
-fi
+[ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
 
 binary=${INCIPIT_BINARY:-$(swift build -c release --show-bin-path)/incipit}
 [ -x "$binary" ] || fail "no release build: run swift build -c release --product incipit"
