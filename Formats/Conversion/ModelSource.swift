@@ -1,0 +1,73 @@
+import GGUF
+import TensorTypes
+
+/// A model whose tensors can be read in their canonical form, whatever the container: GGUF's names, layout and metadata.
+///
+/// A GGUF file is one as it is; a Hugging Face folder is one through its architecture's mapping (renamed, permuted,
+/// transposed, norms shifted). Fingerprints, quantization, verification and comparison read models through this, so that
+/// each works on every container.
+public protocol ModelSource: Sendable {
+    /// The file or folder, as given.
+    var path: String { get }
+    /// Complete GGUF metadata: architecture, hyperparameters, tokenizer.
+    var metadata: GGUFMetadata { get }
+    /// In the order in which a file made from this source lists them.
+    var tensors: [SourceTensor] { get }
+
+    /// Lends the bytes of one tensor in its canonical layout and type.
+    ///
+    /// Tensors that need no change are lent from the mapped file; others are built in memory for the duration of the
+    /// call, so that no more than one tensor a caller is held at a time. May be called from several threads at once.
+    /// - Throws: what reading throws, and what `body` throws.
+    func withBytes<R>(of tensor: SourceTensor, _ body: (UnsafeRawBufferPointer) throws -> R) throws -> R
+}
+
+/// A tensor that a ``ModelSource`` can produce.
+public struct SourceTensor: Sendable, Hashable {
+    /// GGUF's name.
+    public let name: String
+    /// The type of the bytes that ``ModelSource/withBytes(of:_:)`` lends.
+    public let type: TensorType
+    /// In ggml's order: `[0]` is the contiguous dimension.
+    public let dimensions: [Int]
+    public let elementCount: Int
+    public let byteCount: Int
+
+    /// - Precondition: rows are whole blocks of `type` and the size does not overflow; readers have checked that.
+    public init(name: String, type: TensorType, dimensions: [Int]) {
+        self.name = name
+        self.type = type
+        self.dimensions = dimensions
+        elementCount = dimensions.reduce(1, *)
+        guard let byteCount = type.byteCount(elements: elementCount) else {
+            preconditionFailure("\(name): \(dimensions) is no whole number of \(type.name) blocks")
+        }
+        self.byteCount = byteCount
+    }
+
+    /// Values in a row.
+    public var rowLength: Int { dimensions.first ?? 1 }
+    /// All dimensions but the first multiplied.
+    public var rowCount: Int { rowLength == 0 ? 0 : elementCount / rowLength }
+}
+
+/// A GGUF file as a ``ModelSource``: its tensors as they are.
+public struct GGUFSource: ModelSource {
+    public let file: GGUFFile
+    public let tensors: [SourceTensor]
+    private let places: [String: TensorInfo]
+
+    public init(_ file: GGUFFile) {
+        self.file = file
+        tensors = file.tensors.map { SourceTensor(name: $0.name, type: $0.type, dimensions: $0.dimensions) }
+        places = Dictionary(file.tensors.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+    }
+
+    public var path: String { file.path }
+    public var metadata: GGUFMetadata { file.metadata }
+
+    public func withBytes<R>(of tensor: SourceTensor, _ body: (UnsafeRawBufferPointer) throws -> R) throws -> R {
+        guard let place = places[tensor.name] else { preconditionFailure("\(tensor.name) is no tensor of \(path)") }
+        return try withExtendedLifetime(file) { try body(file.bytes(of: place)) }
+    }
+}
