@@ -55,8 +55,8 @@ struct TuneCommand: AsyncParsableCommand {
     @Option(help: "Seed of example order and random initialisation.") var seed: UInt64 = 0
     @Option(help: "Weights as floats while training: float, tiles, or auto by the memory there is.")
     var weightsMemory = WeightsMemory.auto
-    @Option(help: "Forward products while training: float (exact), or int8 as at inference (faster).")
-    var forward = ForwardPrecision.float
+    @Option(help: "Forward products while training: int8, the numbers that will serve the prompt, or float (slower).")
+    var forward = ForwardPrecision.int8
     @Flag(help: "Do not learn the end-of-text token after the target.") var noEnd = false
     @Flag(help: "Train the first virtual token too, instead of keeping it as the attention sink it began as.")
     var trainFirstToken = false

@@ -1,4 +1,4 @@
-"""Run two commands in turn and compare medians: machines drift, so only runs that alternate in one sitting compare."""
+"""Run commands in turn and compare medians: machines drift, so only runs that alternate in one sitting compare."""
 
 import json
 import os
@@ -15,15 +15,17 @@ def run(command):
     return json.loads(done.stdout[done.stdout.index("{") :])
 
 
-def alternate(ours, theirs, times):
-    """Two lists of reports; which of the two goes first changes from round to round."""
-    reports = {"ours": [], "theirs": []}
-    for turn in range(times):
-        order = [("ours", ours), ("theirs", theirs)]
-        for name, command in order if turn % 2 == 0 else reversed(order):
-            reports[name].append(run(command))
-            print(f"  round {turn + 1}/{times} {name}: {json.dumps(summary(reports[name][-1]))}", file=sys.stderr, flush=True)
-    return reports["ours"], reports["theirs"]
+def alternate(*commands, rounds):
+    """A list of reports for each command; the order turns round from round to round."""
+    reports = [[] for _ in commands]
+    for turn in range(rounds):
+        order = list(enumerate(commands))
+        for number, command in order if turn % 2 == 0 else reversed(order):
+            reports[number].append(run(command))
+            name = os.path.basename(command[0])
+            print(f"  round {turn + 1}/{rounds} {name}: {json.dumps(summary(reports[number][-1]))}", file=sys.stderr,
+                  flush=True)
+    return reports
 
 
 def summary(report):

@@ -35,7 +35,7 @@ def main():
         ours, theirs = alternate(
             [a.measure, "speed", a.model, "--threads", str(threads), *lengths, "--json"],
             [sys.executable, os.path.join(HERE, "speed_llama_cpp.py"), a.model, "--threads", str(threads), *lengths],
-            a.rounds)
+            rounds=a.rounds)
         for test, count, required in (("prefill", a.prefill, a.require_prefill), ("decode", a.decode, a.require_decode)):
             key = f"{test}TokensPerSecond"
             peer, mine = median(theirs, key), median(ours, key)

