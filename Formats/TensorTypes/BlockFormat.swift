@@ -6,10 +6,20 @@ protocol BlockFormat: Sendable {
     static func decode(_ source: UnsafeRawPointer, blockCount: Int, into destination: UnsafeMutablePointer<Float>)
 }
 
-/// A layout that floats can be turned into.
+/// A layout that floats can be turned into, every column counting the same.
 protocol EncodableBlockFormat: BlockFormat {
     /// Reads `blockCount * blockSize` floats (finite, when the type is quantized) and writes `blockCount` blocks.
     static func encode(_ source: UnsafePointer<Float>, blockCount: Int, into destination: UnsafeMutableRawPointer)
+}
+
+/// A layout whose encoder can be told how much each column matters. One that conforms to this and not to
+/// ``EncodableBlockFormat`` cannot be encoded without being told.
+protocol WeightedBlockFormat: BlockFormat {
+    /// Encodes one row: reads `blockCount * blockSize` finite floats and as many importances (finite, not negative),
+    /// and writes `blockCount` blocks.
+    static func encode(
+        row: UnsafePointer<Float>, blockCount: Int, importance: UnsafePointer<Float>,
+        into destination: UnsafeMutableRawPointer)
 }
 
 /// Every type's number, name, sizes and format. Facts: ggml's `ggml.h` and `ggml-common.h`.
