@@ -28,7 +28,7 @@ enum TQ1_0Format: EncodableBlockFormat {
         for digit in 0..<digits {
             for m in 0..<count {
                 let rest = UInt16(bytes.byte(at: m) &* power)
-                values[count &* digit &+ m] = Float(Int32(rest &* 3 &>> 8) &- 1) * d
+                values[count &* digit &+ m] = Float(Int32((rest &* 3) &>> 8) &- 1) * d
             }
             power = power &* 3
         }
