@@ -12,15 +12,22 @@ struct FingerprintCache {
     private let folder: String
     private let key: JSONValue
 
-    /// Nil when the file is not one on disk.
-    init?(folder: String, file: MappedFile) {
-        guard let identity = file.identity else { return nil }
-        let full = URL(fileURLWithPath: file.path).standardizedFileURL.path
-        key = [
-            "path": .string(full), "device": .string(String(identity.device)), "inode": .string(String(identity.inode)),
-            "size": JSONValue(identity.size), "modified": .integer(identity.modificationTime),
-            "version": JSONValue(Self.version),
-        ]
+    /// Nil when the source is not on disk.
+    init?(folder: String, source: any ModelSource) {
+        let identities = source.identities.compactMap { $0 }
+        guard let first = identities.first, source.identities.first != .some(nil) else { return nil }
+        let full = URL(fileURLWithPath: source.path).standardizedFileURL.path
+        func fields(_ identity: FileIdentity) -> [(String, JSONValue)] {
+            [
+                ("device", .string(String(identity.device))), ("inode", .string(String(identity.inode))),
+                ("size", JSONValue(identity.size)), ("modified", .integer(identity.modificationTime)),
+            ]
+        }
+        var object = JSONObject([("path", .string(full))] + fields(first) + [("version", JSONValue(Self.version))])
+        if identities.count > 1 {
+            object["files"] = .array(identities.dropFirst().map { .object(JSONObject(fields($0))) })
+        }
+        key = .object(object)
         self.folder = folder
         let name = Digests.text(SHA256.hash(data: Array(full.utf8))).dropFirst("sha256:".count).prefix(32)
         path = "\(folder)/\(name).json"

@@ -1,3 +1,4 @@
+import ByteIO
 import GGUF
 import TensorTypes
 
@@ -20,6 +21,19 @@ public protocol ModelSource: Sendable {
     /// call, so that no more than one tensor a caller is held at a time. May be called from several threads at once.
     /// - Throws: what reading throws, and what `body` throws.
     func withBytes<R>(of tensor: SourceTensor, _ body: (UnsafeRawBufferPointer) throws -> R) throws -> R
+
+    /// Lends the bytes of one tensor in order, in pieces of whole rows: what is built needs a few megabytes, however
+    /// large the tensor. By default the whole is one piece.
+    func withPieces(of tensor: SourceTensor, _ body: (UnsafeRawBufferPointer) throws -> Void) throws
+
+    /// The states of the files that decide the content, by which results can be cached. Nil for what is in memory.
+    var identities: [FileIdentity?] { get }
+}
+
+extension ModelSource {
+    public func withPieces(of tensor: SourceTensor, _ body: (UnsafeRawBufferPointer) throws -> Void) throws {
+        try withBytes(of: tensor, body)
+    }
 }
 
 /// A tensor that a ``ModelSource`` can produce.
@@ -65,6 +79,7 @@ public struct GGUFSource: ModelSource {
 
     public var path: String { file.path }
     public var metadata: GGUFMetadata { file.metadata }
+    public var identities: [FileIdentity?] { file.parts.map(\.file.identity) }
 
     public func withBytes<R>(of tensor: SourceTensor, _ body: (UnsafeRawBufferPointer) throws -> R) throws -> R {
         guard let place = places[tensor.name] else { preconditionFailure("\(tensor.name) is no tensor of \(path)") }
