@@ -45,7 +45,9 @@ enum ArchitectureIdentity {
         }
         try addScaling(metadata, name, to: &result)
         removeDefaults(&result)
-        if let frequencies = source.tensors.first(where: { $0.name == "rope_freqs.weight" }), frequencies.type.isDecodable {
+        if let frequencies = source.tensors.first(where: { $0.name == "rope_freqs.weight" }),
+            frequencies.type.isDecodable
+        {
             // The formula and the file agree to about this many digits; see the rounding in the converter.
             result["rope_freqs"] = .array(
                 try source.withBytes(of: frequencies) { try frequencies.type.decoded($0) }

@@ -53,7 +53,8 @@ public struct Converter: Sendable {
         guard GGUFTypeRule.possible.contains(requested.name), requested.isEncodable else {
             throw ConversionError(
                 .invalidRequest,
-                "a folder cannot be converted to \(requested.name) at once; convert to F16 or BF16, then `incipit quantize`")
+                "a folder cannot be converted to \(requested.name) at once; convert to F16 or BF16, then `incipit quantize`"
+            )
         }
         self.source = source
         self.options = options
@@ -71,10 +72,12 @@ public struct Converter: Sendable {
         output = .gguf(metadata: metadata, type: requested)
         var warnings = source.warnings
         if requested == .f16, source.tensors.contains(where: { $0.type == .bf16 }) {
-            warnings.append("BF16 has a wider range than F16: values beyond 65504 would become infinite, small ones lose digits")
+            warnings.append(
+                "BF16 has a wider range than F16: values beyond 65504 would become infinite, small ones lose digits")
         }
         plan = try Self.plan(
-            .toGGUF, source.path, source.mapping, class: (try? source.metadata.string(GeneralMetadata.sourceClassKey)) ?? "",
+            .toGGUF, source.path, source.mapping,
+            class: (try? source.metadata.string(GeneralMetadata.sourceClassKey)) ?? "",
             tensors, warnings, options, files: Self.ggufFiles(metadata, tensors, options))
     }
 
@@ -96,7 +99,8 @@ public struct Converter: Sendable {
     }
 
     private static func plan(
-        _ direction: ConversionPlan.Direction, _ path: String, _ mapping: any ArchitectureMapping, class modelClass: String,
+        _ direction: ConversionPlan.Direction, _ path: String, _ mapping: any ArchitectureMapping,
+        class modelClass: String,
         _ tensors: [PlannedTensor], _ warnings: [String], _ options: ConversionOptions, files: [ConversionPlan.File]
     ) throws -> ConversionPlan {
         ConversionPlan(
@@ -161,7 +165,8 @@ public struct Converter: Sendable {
         if let fingerprint { metadata[GeneralMetadata.fingerprintKey] = .text(fingerprint) }
         metadata[GeneralMetadata.recipeKey] = .text(recipe(type))
         let pipeline = PiecePipeline(
-            tensors, order: Array(tensors.indices), threadCount: options.threadCount, checksValues: options.checksValues)
+            tensors, order: Array(tensors.indices), threadCount: options.threadCount, checksValues: options.checksValues
+        )
         defer { pipeline.stop() }
         let writer = try Self.ggufWriter(metadata, tensors) { number in
             { output in try pipeline.write(number, into: &output) }
@@ -185,7 +190,8 @@ public struct Converter: Sendable {
             ? []
             : [
                 "\(names.count) tensors hold values beyond F16's range, which became infinite: "
-                    + names.prefix(5).joined(separator: ", ") + (names.count > 5 ? ", …" : "") + "; use --type bf16 or f32"
+                    + names.prefix(5).joined(separator: ", ") + (names.count > 5 ? ", …" : "")
+                    + "; use --type bf16 or f32"
             ]
         return Result(
             paths: paths, bytes: paths.reduce(0) { $0 + ((try? FileIdentity(path: $1).size) ?? 0) }, warnings: warnings)

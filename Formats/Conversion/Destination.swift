@@ -23,14 +23,15 @@ enum Destination {
         let here = try FileIdentity(path: path)
         let isSame = { (identity: FileIdentity) in identity.device == here.device && identity.inode == here.inode }
         let own = try? FileIdentity(path: source.path)
-        if own.map(isSame) ?? false || source.identities.compactMap({ $0 }).contains(where: isSame) {
+        if own.map(isSame) ?? false || source.files.compactMap(\.identity).contains(where: isSame) {
             throw refuse("the result would overwrite the source; choose another name")
         }
         let isDirectory = status.st_mode & S_IFMT == S_IFDIR
         guard isDirectory == isFolder else {
             throw refuse(
                 isFolder
-                    ? "this is a file; converting GGUF writes a folder" : "this is a folder; give a file name, such as model.gguf")
+                    ? "this is a file; converting GGUF writes a folder"
+                    : "this is a folder; give a file name, such as model.gguf")
         }
         if isFolder {
             let names = (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
@@ -70,7 +71,8 @@ enum Destination {
             if rename(temporary, path) != 0 {
                 guard [ENOTEMPTY, EEXIST].contains(errno), existing == .replace else {
                     throw ConversionError(
-                        .destination, "the folder cannot be put in place: \(String(cString: strerror(errno)))", path: path)
+                        .destination, "the folder cannot be put in place: \(String(cString: strerror(errno)))",
+                        path: path)
                 }
                 try replaceFiles(of: path, from: temporary)
             }

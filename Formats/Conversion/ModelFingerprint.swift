@@ -45,7 +45,7 @@ public struct ModelFingerprint: Sendable, Equatable {
     /// Computes the fingerprint of a file, or takes it from the cache.
     /// - Parameters:
     ///   - cacheFolder: a folder for results, made when missing; nil does without. A result is used again while the
-    ///     file's path, device, inode, size and modification time (in nanoseconds) are the same. A cache that cannot
+    ///     path, device, inode, size and modification time (in nanoseconds) of every part are the same. A cache that cannot
     ///     be read or written is ignored.
     ///   - progress: called from several threads with the bytes hashed so far and in all.
     /// - Throws: ``FingerprintError`` when the file has no token embedding or no architecture.
@@ -60,7 +60,7 @@ public struct ModelFingerprint: Sendable, Equatable {
         of source: any ModelSource, cacheFolder: String? = nil,
         progress: (@Sendable (_ done: Int, _ total: Int) -> Void)? = nil
     ) throws -> ModelFingerprint {
-        let cache = cacheFolder.flatMap { FingerprintCache(folder: $0, source: source) }
+        let cache = cacheFolder.flatMap { FingerprintCache(folder: $0, files: source.files) }
         if let stored = cache?.read() { return stored }
         let result = try hash(source, progress: progress)
         cache?.write(result)

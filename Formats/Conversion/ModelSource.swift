@@ -26,8 +26,20 @@ public protocol ModelSource: Sendable {
     /// large the tensor. By default the whole is one piece.
     func withPieces(of tensor: SourceTensor, _ body: (UnsafeRawBufferPointer) throws -> Void) throws
 
-    /// The states of the files that decide the content, by which results can be cached. Nil for what is in memory.
-    var identities: [FileIdentity?] { get }
+    /// The files that decide the content, in order, by which results can be cached.
+    var files: [SourceFile] { get }
+}
+
+/// A file of a model and its state when it was opened.
+public struct SourceFile: Sendable {
+    public let path: String
+    /// Nil for what is in memory.
+    public let identity: FileIdentity?
+
+    public init(path: String, identity: FileIdentity?) {
+        self.path = path
+        self.identity = identity
+    }
 }
 
 extension ModelSource {
@@ -79,7 +91,7 @@ public struct GGUFSource: ModelSource {
 
     public var path: String { file.path }
     public var metadata: GGUFMetadata { file.metadata }
-    public var identities: [FileIdentity?] { file.parts.map(\.file.identity) }
+    public var files: [SourceFile] { file.parts.map { SourceFile(path: $0.file.path, identity: $0.file.identity) } }
 
     public func withBytes<R>(of tensor: SourceTensor, _ body: (UnsafeRawBufferPointer) throws -> R) throws -> R {
         guard let place = places[tensor.name] else { preconditionFailure("\(tensor.name) is no tensor of \(path)") }

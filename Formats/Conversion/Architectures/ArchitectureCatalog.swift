@@ -41,11 +41,13 @@ public enum ArchitectureCatalog {
         ("GPTJ", "gptj", "GPT-J has not been added"), ("Cohere", "command-r", "Command R has not been added"),
         ("MiniCPM", "minicpm", "MiniCPM has not been added"), ("ChatGLM", "chatglm", "ChatGLM has not been added"),
         ("Glm", "glm4", "GLM has not been added"), ("InternLM", "internlm2", "InternLM has not been added"),
-        ("Baichuan", "baichuan", "Baichuan has not been added"), ("Nemotron", "nemotron", "Nemotron has not been added"),
+        ("Baichuan", "baichuan", "Baichuan has not been added"),
+        ("Nemotron", "nemotron", "Nemotron has not been added"),
         ("Exaone", "exaone", "EXAONE has not been added"), ("HunYuan", "hunyuan-moe", "Hunyuan has not been added"),
         ("Mistral3", "mistral3", "Mistral 3 with sight has not been added"),
         ("Ministral", "mistral3", "Ministral 3 has not been added"),
-        ("Bert", "bert", "BERT encodes and does not generate"), ("ModernBert", "modern-bert", "ModernBERT encodes and does not generate"),
+        ("Bert", "bert", "BERT encodes and does not generate"),
+        ("ModernBert", "modern-bert", "ModernBERT encodes and does not generate"),
         ("NomicBert", "nomic-bert", "Nomic BERT encodes and does not generate"),
         ("T5", "t5", "T5 is an encoder and a decoder"), ("MT5", "t5", "mT5 is an encoder and a decoder"),
         ("Whisper", "whisper", "Whisper hears and is no language model"),
@@ -68,7 +70,8 @@ public enum ArchitectureCatalog {
         }
         guard let name = config.classes.first else {
             throw ConversionError(
-                .malformed, "\"architectures\" is missing or empty, so that the kind of model is not known", path: config.path)
+                .malformed, "\"architectures\" is missing or empty, so that the kind of model is not known",
+                path: config.path)
         }
         if let known = unsupported.first(where: { name.hasPrefix($0.prefix) }) {
             throw config.unsupported("\(name) cannot be converted: \(known.sentence)")

@@ -19,7 +19,8 @@ struct Gemma2Mapping: ArchitectureMapping {
         try RopeScaling.addKeys(from: config, to: &keys)
         try GemmaFamily.checkQueryScale(config, keys, isLarge: try config.int("num_hidden_layers") == 46)
         if let types = GemmaFamily.slidingLayers(config), types != types.indices.map({ $0 % 2 == 0 }) {
-            throw config.unsupported("\"layer_types\" is not sliding, full, sliding, full, …, which gemma2 of GGUF assumes")
+            throw config.unsupported(
+                "\"layer_types\" is not sliding, full, sliding, full, …, which gemma2 of GGUF assumes")
         }
     }
 
@@ -83,7 +84,8 @@ struct Gemma3Mapping: ArchitectureMapping {
         switch model.metadata["gemma3.attention.sliding_window_pattern"] {
         case .array(let array)?:
             guard let flags = array.bools, flags.count == sliding.count else {
-                throw model.unsupported("gemma3.attention.sliding_window_pattern is no list of \(sliding.count) booleans")
+                throw model.unsupported(
+                    "gemma3.attention.sliding_window_pattern is no list of \(sliding.count) booleans")
             }
             sliding = flags
         case let value?:
@@ -122,7 +124,8 @@ enum GemmaFamily {
 
     /// Which layers see a window, where the configuration lists them.
     static func slidingLayers(_ config: HuggingFaceConfig) -> [Bool]? {
-        config.value("layer_types")?.value.arrayValue.map { types in types.map { $0.stringValue == "sliding_attention" } }
+        config.value("layer_types")?.value.arrayValue.map { types in types.map { $0.stringValue == "sliding_attention" }
+        }
     }
 
     /// Queries are divided by the square root of `query_pre_attn_scalar`. GGUF has no key for it: readers take the

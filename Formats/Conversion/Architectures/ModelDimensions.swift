@@ -77,7 +77,8 @@ public struct ModelDimensions: Sendable, Equatable {
             (width, expertFeedForward), (width, sharedFeedForward),
         ] where first.multipliedReportingOverflow(by: second).partialValue > 1 << 52 {
             throw ConversionError(
-                .malformed, "the dimensions \(first) and \(second) make a tensor that is too large", path: metadata.path)
+                .malformed, "the dimensions \(first) and \(second) make a tensor that is too large", path: metadata.path
+            )
         }
     }
 }

@@ -106,7 +106,8 @@ enum RopeScaling {
                 try parameters.int("original_max_position_embeddings") ?? defaultOriginalContext))
         guard scaling.isSensible else {
             throw ConversionError(
-                .malformed, "\"rope_scaling\" has factors that make no scaling: factor \(scaling.factor), low_freq_factor "
+                .malformed,
+                "\"rope_scaling\" has factors that make no scaling: factor \(scaling.factor), low_freq_factor "
                     + "\(scaling.low), high_freq_factor \(scaling.high)", path: config.path)
         }
         let name = try metadata.architecture()
@@ -121,7 +122,9 @@ enum RopeScaling {
     // MARK: - To config.json
 
     /// Adds `rope_theta` and, where there is scaling, `rope_scaling`.
-    static func addFields(from model: GGUFModelView, to config: inout JSONObject, baseField: String = "rope_theta") throws {
+    static func addFields(from model: GGUFModelView, to config: inout JSONObject, baseField: String = "rope_theta")
+        throws
+    {
         let base = try model.float("rope.freq_base") ?? 10000
         config[baseField] = .shortest(base)
         let type = try model.string("rope.scaling.type") ?? "linear"

@@ -22,10 +22,6 @@ struct HuggingFaceExport {
         _ file: GGUFFile, dataType requested: TensorType?,
         tokenizer writeTokenizer: TokenizerWriter = { try TokenizerExport.files(of: $0) }
     ) throws {
-        guard !file.isBigEndian else {
-            throw ConversionError(
-                .unsupported, "the file is big endian; convert it to little endian first", path: file.path)
-        }
         var metadata = file.metadata
         metadata.path = file.path
         let mapping = try ArchitectureCatalog.mapping(of: metadata)
@@ -61,7 +57,8 @@ struct HuggingFaceExport {
         }
         try mapping.addFields(from: view, to: &config)
         config["tie_word_embeddings"] = .bool(builder.isTied)
-        config["torch_dtype"] = .string(["F32": "float32", "F16": "float16", "BF16": "bfloat16"][dataType.name] ?? "float32")
+        config["torch_dtype"] = .string(
+            ["F32": "float32", "F16": "float16", "BF16": "bfloat16"][dataType.name] ?? "float32")
         for (field, id) in GeneralMetadata.tokenIds(metadata) { config[field] = id }
         config["use_cache"] = true
 
@@ -141,7 +138,9 @@ extension HuggingFaceExport {
                 }
                 try tensor.type.requireDecodable(tensor: tensor.name)
                 if rule.name == "output.weight" {
-                    if let embedding = file.tensor(named: TensorDigests.embeddingName), isSame(tensor, embedding) { continue }
+                    if let embedding = file.tensor(named: TensorDigests.embeddingName), isSame(tensor, embedding) {
+                        continue
+                    }
                     isTied = false
                 }
                 try add(rule, tensor)
@@ -151,7 +150,9 @@ extension HuggingFaceExport {
         private func isSame(_ left: TensorInfo, _ right: TensorInfo) -> Bool {
             guard left.type == right.type, left.dimensions == right.dimensions else { return false }
             let (a, b) = (file.bytes(of: left), file.bytes(of: right))
-            guard a.count == b.count, let first = a.baseAddress, let second = b.baseAddress else { return a.count == b.count }
+            guard a.count == b.count, let first = a.baseAddress, let second = b.baseAddress else {
+                return a.count == b.count
+            }
             return memcmp(first, second, a.count) == 0
         }
 
@@ -216,7 +217,8 @@ extension HuggingFaceExport {
             let unused = file.tensors.map(\.name).filter { !used.contains($0) }
             if !unused.isEmpty {
                 let listed = unused.prefix(5).joined(separator: ", ") + (unused.count > 5 ? ", …" : "")
-                result.append("\(unused.count) tensors have no place in a Hugging Face folder and are left out: \(listed)")
+                result.append(
+                    "\(unused.count) tensors have no place in a Hugging Face folder and are left out: \(listed)")
             }
             return result
         }

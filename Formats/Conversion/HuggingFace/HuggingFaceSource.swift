@@ -120,10 +120,16 @@ public struct HuggingFaceSource: ModelSource {
         return stream
     }
 
-    /// The files that decide the content: what a cache of results is keyed by.
-    public var identities: [FileIdentity?] {
-        let small = ["config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "merges.txt"]
-        return model.files.map(\.file.identity) + small.map { try? FileIdentity(path: "\(path)/\($0)") }
+    public var files: [SourceFile] {
+        let small = [
+            "config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json", "merges.txt",
+            "vocab.txt", "added_tokens.json", "special_tokens_map.json",
+        ]
+        return model.files.map { SourceFile(path: $0.path, identity: $0.file.identity) }
+            + small.compactMap { name in
+                let path = "\(path)/\(name)"
+                return (try? FileIdentity(path: path)).map { SourceFile(path: path, identity: $0) }
+            }
     }
 }
 

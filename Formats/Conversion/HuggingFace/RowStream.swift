@@ -116,7 +116,9 @@ struct RowStream: Sendable {
                 try part.weight.read(rows: 0..<1, into: raw)
                 for row in rows {
                     let source = transform.order.source(of: row, count: partRows)
-                    for byte in 0..<size { destination[(row - rows.lowerBound) * size + byte] = raw[source * size + byte] }
+                    for byte in 0..<size {
+                        destination[(row - rows.lowerBound) * size + byte] = raw[source * size + byte]
+                    }
                 }
             }
         } else {
@@ -137,7 +139,8 @@ struct RowStream: Sendable {
         let columns = partRows
         if let mapped = weight.mapped, weight.type == type {
             let size = type.bytesPerBlock
-            precondition(mapped.count >= rowLength * columns * size && destination.count >= rows.count * rowLength * size)
+            precondition(
+                mapped.count >= rowLength * columns * size && destination.count >= rows.count * rowLength * size)
             switch size {
             case 2: gather(UInt16.self, mapped, rows, columns, destination)
             default: gather(UInt32.self, mapped, rows, columns, destination)

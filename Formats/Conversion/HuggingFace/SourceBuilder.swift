@@ -105,7 +105,8 @@ extension HuggingFaceSource {
             }
             guard mapping.needsOutput, let embedding, let parts = try parts(of: embedding) else { return }
             warnings.append(
-                "the output matrix is the embedding; \(mapping.name) of GGUF needs it as a tensor, so that it is written twice")
+                "the output matrix is the embedding; \(mapping.name) of GGUF needs it as a tensor, so that it is written twice"
+            )
             append(
                 rule.name, rule.dimensions, RowStream(parts: parts, shape: rule.shape, transform: rule.transform),
                 origins: embedding.parts)
@@ -139,7 +140,8 @@ extension HuggingFaceSource {
             guard let first = result.first else { return nil }
             guard result.allSatisfy({ $0.weight.type == first.weight.type }) else {
                 throw ConversionError(
-                    .unexpectedTensor, "the parts of \(rule.name) (\(rule.parts[0]), …) have different types", path: path,
+                    .unexpectedTensor, "the parts of \(rule.name) (\(rule.parts[0]), …) have different types",
+                    path: path,
                     tensor: rule.parts[0])
             }
             return result

@@ -55,7 +55,7 @@ struct MappedWeight: StoredWeight {
         shape = tensor.dimensions.reversed()
         type = tensor.type
         owner = file
-        isFileBacked = file.parts.allSatisfy { $0.file.identity != nil }
+        isFileBacked = !file.isBigEndian && file.parts.allSatisfy { $0.file.identity != nil }
         bytes = file.bytes(of: tensor)
     }
 
@@ -88,7 +88,8 @@ struct WidenedWeight: StoredWeight {
     init(_ tensor: SafetensorsTensor, in model: SafetensorsModel) throws {
         guard tensor.type.isDecodable, tensor.type.bits >= 8 else {
             throw ConversionError(
-                .unsupported, "tensor \(tensor.name.quotedForMessage) is \(tensor.type), which cannot be converted alone",
+                .unsupported,
+                "tensor \(tensor.name.quotedForMessage) is \(tensor.type), which cannot be converted alone",
                 path: model.path, tensor: tensor.name)
         }
         self.tensor = tensor

@@ -59,7 +59,8 @@ struct CompressedTensorsPacking: WeightPacking {
         case .plain:
             guard let scale = folder.packed(name + "_scale") else { return nil }
             return try ScaledWeight(
-                codes: folder.requirePacked(name), scale: scale, zero: folder.packed(name + "_zero_point"), block: block,
+                codes: folder.requirePacked(name), scale: scale, zero: folder.packed(name + "_zero_point"),
+                block: block,
                 name: self.name)
         case .packed:
             guard let packed = folder.packed(name + "_packed") else { return nil }
@@ -186,7 +187,8 @@ private struct NVFP4Weight: StoredWeight {
         let whole = try global.floats()[0]
         guard whole > 0, whole.isFinite else {
             throw ConversionError(
-                .damaged, "tensor \(global.tensor.name) is \(whole)", path: global.model.path, tensor: global.tensor.name)
+                .damaged, "tensor \(global.tensor.name) is \(whole)", path: global.model.path,
+                tensor: global.tensor.name)
         }
         shape = [rows, columns]
         storedAs = name

@@ -57,7 +57,8 @@ private struct GPTQWeight: StoredWeight {
         _ packing: GPTQPacking, packed: PackedTensor, zeros: PackedTensor, scales: PackedTensor, order: PackedTensor?
     ) throws {
         let perWord = 32 / packing.bits
-        guard packed.shape.count == 2, packed.shape[1] % perWord == 0, packed.shape[0] <= ModelDimensions.sizeLimit else {
+        guard packed.shape.count == 2, packed.shape[1] % perWord == 0, packed.shape[0] <= ModelDimensions.sizeLimit
+        else {
             throw ConversionError(
                 .unexpectedTensor, "tensor \(packed.tensor.name) has the shape \(packed.tensor.shapeText)",
                 path: packed.model.path, tensor: packed.tensor.name)
@@ -104,10 +105,12 @@ private struct GPTQWeight: StoredWeight {
                         let input = word &* perWord &+ place
                         let group = Int(groups[input])
                         let zero =
-                            zeros.int32(group &* (outputs / perWord) &+ row / perWord) >> UInt32(row % perWord &* bits) & mask
+                            zeros.int32(group &* (outputs / perWord) &+ row / perWord) >> UInt32(row % perWord &* bits)
+                            & mask
                         let number = Int32(bitPattern: value >> UInt32(place &* bits) & mask)
                         floats[(row &- rows.lowerBound) &* inputs &+ input] =
-                            scales[group &* outputs &+ row] * Float(number &- (Int32(bitPattern: zero) &+ packing.zeroOffset))
+                            scales[group &* outputs &+ row]
+                            * Float(number &- (Int32(bitPattern: zero) &+ packing.zeroOffset))
                     }
                 }
             }
