@@ -13,8 +13,8 @@ struct FingerprintCache {
     private let key: JSONValue
 
     /// Nil when a file of the model is not one on disk.
-    /// - Parameter files: all parts of the model, in order.
-    init?(folder: String, files: [MappedFile]) {
+    /// - Parameter files: all files that decide the content, in order.
+    init?(folder: String, files: [SourceFile]) {
         var parts: [JSONValue] = []
         var paths: [UInt8] = []
         for file in files {

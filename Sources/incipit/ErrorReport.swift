@@ -47,6 +47,13 @@ enum ErrorReport {
             }
         case let error as GGUFError where error.code == .refusedEdit || error.code == .notFirstPart: return .usage
         case let error as SafetensorsError where error.code == .missingFile: return .notFound
+        case let error as ConversionError:
+            switch error.code {
+            case .missingFile: return .notFound
+            case .invalidRequest: return .usage
+            case .destination: return .unavailable
+            default: return .data
+            }
         case is GGUFError, is SafetensorsError, is TensorTypeError, is KernelsError, is FingerprintError, is ModelError,
             is TokenizationError, is SoftPromptError:
             return .data
