@@ -115,7 +115,7 @@ let package = Package(
         test("GGUF", ["ByteIO", "TensorTypes"]),
         test("Safetensors", ["ByteIO"]),
         test("SoftPrompts", ["Safetensors", "ByteIO"]),
-        test("Conversion", ["GGUF", "SoftPrompts", "ByteIO", "TensorTypes"]),
+        test("Conversion", ["Fixtures", "GGUF", "SoftPrompts", "ByteIO", "TensorTypes"]),
         test("Kernels", ["CKernels", "TensorTypes"]),
         test("Layers", ["Kernels", "TensorTypes"]),
         test("Tokenization", ["Fixtures", "GGUF", "LanguageModels"]),
