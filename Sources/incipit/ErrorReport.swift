@@ -43,6 +43,13 @@ enum ErrorReport {
             case .notRegularFile, .outOfBounds, .invalidJSON, .duplicateKey, .unexpectedJSON: return .data
             default: return .unavailable
             }
+        case let error as ConversionError:
+            switch error.code {
+            case .missingFile: return .notFound
+            case .invalidRequest: return .usage
+            case .destination: return .unavailable
+            default: return .data
+            }
         case is GGUFError, is SafetensorsError, is TensorTypeError, is KernelsError, is FingerprintError, is ModelError,
             is TokenizationError, is SoftPromptError:
             return .data
