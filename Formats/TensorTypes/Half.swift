@@ -57,6 +57,16 @@ extension UnsafeRawPointer {
     }
 
     @inline(__always)
+    func short(at offset: Int) -> UInt16 {
+        UInt16(littleEndian: loadUnaligned(fromByteOffset: offset, as: UInt16.self))
+    }
+
+    @inline(__always)
+    func word(at offset: Int) -> UInt32 {
+        UInt32(littleEndian: loadUnaligned(fromByteOffset: offset, as: UInt32.self))
+    }
+
+    @inline(__always)
     func byte(at offset: Int) -> UInt8 { load(fromByteOffset: offset, as: UInt8.self) }
 }
 
@@ -64,6 +74,16 @@ extension UnsafeMutableRawPointer {
     @inline(__always)
     func storeHalf(_ value: Float, at offset: Int) {
         storeBytes(of: Half.bits(value).littleEndian, toByteOffset: offset, as: UInt16.self)
+    }
+
+    @inline(__always)
+    func storeShort(_ value: UInt16, at offset: Int) {
+        storeBytes(of: value.littleEndian, toByteOffset: offset, as: UInt16.self)
+    }
+
+    @inline(__always)
+    func storeWord(_ value: UInt32, at offset: Int) {
+        storeBytes(of: value.littleEndian, toByteOffset: offset, as: UInt32.self)
     }
 
     @inline(__always)
@@ -82,4 +102,13 @@ func truncated(_ value: Float) -> Int32 {
 func nearestInteger(_ value: Float) -> Int32 {
     let bits = Int32(bitPattern: (value + 12_582_912).bitPattern)
     return (bits & 0x007F_FFFF) &- 0x0040_0000
+}
+
+/// `value` rounded to the nearest integer, ties away from zero; 0 when that does not fit or there is none, as in the
+/// low bytes of what C's `lroundf` gives on x86.
+@inline(__always)
+func roundedAwayFromZero(_ value: Float) -> Int32 {
+    // Adding the float just below a half, with the value's sign, and cutting off is exact for all magnitudes in use.
+    let half = Float(bitPattern: 0x3EFF_FFFF | value.bitPattern & 0x8000_0000)
+    return truncated(value + half)
 }

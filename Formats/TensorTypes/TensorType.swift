@@ -47,15 +47,34 @@ extension TensorType {
     public static let q5_0 = TensorType(id: 6)!
     public static let q5_1 = TensorType(id: 7)!
     public static let q8_0 = TensorType(id: 8)!
+    public static let q8_1 = TensorType(id: 9)!
+    public static let q2_K = TensorType(id: 10)!
+    public static let q3_K = TensorType(id: 11)!
     public static let q4_K = TensorType(id: 12)!
     public static let q5_K = TensorType(id: 13)!
     public static let q6_K = TensorType(id: 14)!
+    public static let q8_K = TensorType(id: 15)!
+    public static let iq2_xxs = TensorType(id: 16)!
+    public static let iq2_xs = TensorType(id: 17)!
+    public static let iq3_xxs = TensorType(id: 18)!
+    public static let iq1_s = TensorType(id: 19)!
+    public static let iq4_nl = TensorType(id: 20)!
+    public static let iq3_s = TensorType(id: 21)!
+    public static let iq2_s = TensorType(id: 22)!
+    public static let iq4_xs = TensorType(id: 23)!
     public static let i8 = TensorType(id: 24)!
     public static let i16 = TensorType(id: 25)!
     public static let i32 = TensorType(id: 26)!
     public static let i64 = TensorType(id: 27)!
     public static let f64 = TensorType(id: 28)!
+    public static let iq1_m = TensorType(id: 29)!
     public static let bf16 = TensorType(id: 30)!
+    public static let tq1_0 = TensorType(id: 34)!
+    public static let tq2_0 = TensorType(id: 35)!
+    public static let mxfp4 = TensorType(id: 39)!
+    public static let nvfp4 = TensorType(id: 40)!
+    public static let q1_0 = TensorType(id: 41)!
+    public static let q2_0 = TensorType(id: 42)!
 }
 
 // MARK: - Sizes

@@ -2,7 +2,7 @@
 ///
 ///     byte  0..1   d    half
 ///           2..17  qs   low nibble: value j, high nibble: value j + 16
-enum Q4_0Format: EncodableBlockFormat {
+enum Q4_0Format: EncodableBlockFormat, WeightedBlockFormat {
     static func decode(_ source: UnsafeRawPointer, blockCount: Int, into destination: UnsafeMutablePointer<Float>) {
         for block in 0..<blockCount {
             let bytes = source + block &* 18
@@ -28,6 +28,26 @@ enum Q4_0Format: EncodableBlockFormat {
                 let low = min(15, Int8(truncatingIfNeeded: truncated(values[j] * inverse + 8.5)))
                 let high = min(15, Int8(truncatingIfNeeded: truncated(values[j &+ 16] * inverse + 8.5)))
                 bytes.storeByte(UInt8(bitPattern: low) | UInt8(bitPattern: high) &<< 4, at: 2 &+ j)
+            }
+        }
+    }
+
+    static func encode(
+        row: UnsafePointer<Float>, blockCount: Int, importance: UnsafePointer<Float>,
+        into destination: UnsafeMutableRawPointer
+    ) {
+        let search = SymmetricSearch(maximum: 8)
+        WeightedBlocks.forEachEight(row, blockCount: blockCount, importance: importance) { space, first, count in
+            let fit = search.fit(space, count: 32)
+            for lane in 0..<count {
+                let values = row + 32 &* (first &+ lane)
+                let bytes = destination + 18 &* (first &+ lane)
+                bytes.storeHalf(fit.scale[lane], at: 0)
+                for j in 0..<16 {
+                    let low = search.level(values[j], fit, lane: lane)
+                    let high = search.level(values[j &+ 16], fit, lane: lane)
+                    bytes.storeByte(low | high &<< 4, at: 2 &+ j)
+                }
             }
         }
     }
