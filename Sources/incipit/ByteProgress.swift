@@ -15,7 +15,20 @@ final class ByteProgress {
         line.update(text(done, total, what))
     }
 
-    func checkInterrupt() throws {
+    /// The same for work that is counted in steps.
+    func count(_ done: Int, of total: Int, _ what: String = "") throws {
+        try checkInterrupt()
+        line.update(stepText(done, total, what))
+    }
+
+    private func stepText(_ done: Int, _ total: Int, _ what: String) -> String {
+        let seconds = (ContinuousClock.now - start) / .seconds(1)
+        let left = done > 0 ? seconds / Double(done) * Double(total - done) : .infinity
+        let bar = ProgressLine.bar(total > 0 ? Double(done) / Double(total) : 1)
+        return "\(verb) \(bar) \(done) of \(total)  \(Output.duration(left)) left  \(what)"
+    }
+
+    private func checkInterrupt() throws {
         guard Interrupt.isRequested else { return }
         line.finish()
         throw CommandFailure(.interrupted, "interrupted; nothing was written")

@@ -24,7 +24,9 @@ struct IncipitCommand: AsyncParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            InspectCommand.self, FingerprintCommand.self, ConvertCommand.self, TuneCommand.self, EvalCommand.self,
+            InspectCommand.self, FingerprintCommand.self, ConvertCommand.self, QuantizeCommand.self,
+            ImatrixCommand.self,
+            VerifyCommand.self, DiffCommand.self, TuneCommand.self, EvalCommand.self,
             RunCommand.self,
             PromptCommand.self, PushCommand.self, PullCommand.self, ServeCommand.self, MethodsCommand.self,
         ])

@@ -126,7 +126,7 @@ public struct QuantizationPlan: Sendable {
         var metadata = source.metadata
         let dropped = [
             "general.quantization_version", "general.file_type", "split.no", "split.count", "split.tensors.count",
-            Provenance.fingerprintKey, Provenance.recipeKey,
+            GeneralMetadata.fingerprintKey, GeneralMetadata.recipeKey,
         ]
         for key in dropped { metadata[key] = nil }
         metadata["general.quantization_version"] = .uint32(2)
@@ -138,8 +138,10 @@ public struct QuantizationPlan: Sendable {
             }
         }
         if let provenance {
-            if let fingerprint = provenance.fingerprint { metadata[Provenance.fingerprintKey] = .text(fingerprint) }
-            metadata[Provenance.recipeKey] = .text(provenance.recipe)
+            if let fingerprint = provenance.fingerprint {
+                metadata[GeneralMetadata.fingerprintKey] = .text(fingerprint)
+            }
+            metadata[GeneralMetadata.recipeKey] = .text(provenance.recipe(recipe.mix))
         }
         return metadata
     }
@@ -147,17 +149,21 @@ public struct QuantizationPlan: Sendable {
 
 /// Where a file made here is from.
 public struct Provenance: Sendable {
-    static let fingerprintKey = "incipit.source.fingerprint"
-    static let recipeKey = "incipit.recipe"
-
     /// The base fingerprint of the source, or nil when it has none.
     public var fingerprint: String?
-    /// The mix and options, as on the command line.
-    public var recipe: String
+    /// Options that decided, as on the command line; empty when the mix alone did.
+    public var options: String
 
-    public init(fingerprint: String?, recipe: String) {
+    public init(fingerprint: String?, options: String) {
         self.fingerprint = fingerprint
-        self.recipe = recipe
+        self.options = options
+    }
+
+    /// What is recorded, as canonical JSON.
+    func recipe(_ mix: QuantizationMix) -> String {
+        var recipe = JSONObject([("operation", "quantize"), ("type", .string(mix.name))])
+        if !options.isEmpty { recipe["options"] = .string(options) }
+        return JSONValue.object(recipe).canonicalText
     }
 }
 

@@ -32,7 +32,7 @@ struct QuantizeCommand: ParsableCommand {
         "  " + mix.name.padding(toLength: 10, withPad: " ", startingAt: 0) + " " + mix.summary
     }.joined(separator: "\n")
 
-    @Argument(help: "The model: a GGUF file.", completion: .file(extensions: ["gguf"]))
+    @Argument(help: "The model: a GGUF file or a Hugging Face folder.", completion: .file())
     var source: String
     @Argument(help: "The GGUF file to write.", completion: .file(extensions: ["gguf"])) var destination: String
     @Argument(help: "A mix or type, such as Q4_K_M; the list is above.") var mix: String
@@ -51,6 +51,7 @@ struct QuantizeCommand: ParsableCommand {
     @Flag(
         help: "Leave out incipit.source.fingerprint and incipit.recipe: the file is llama-quantize's, byte for byte.")
     var noProvenance = false
+    @Option(help: "Split the result into parts of at most this size, such as 500M or 4G.") var maxSize: String?
     @Option(help: "Threads to encode with (default: all cores).") var threads: Int?
     @Flag(help: "Print the plan, write nothing.") var dryRun = false
     @Flag(help: "Print the plan and the outcome as JSON.") var json = false
@@ -66,28 +67,29 @@ struct QuantizeCommand: ParsableCommand {
         let recipe = try recipe()
         let model = try ModelSourceOpening.open(source)
         let matrix = try imatrix.map { try ImportanceMatrix(path: $0) }
+        let partSize = try maxSize.map { try Self.size($0) }
         let started = ContinuousClock.now
         var plan = try plan(model, recipe, matrix, fingerprint: nil)
         for warning in plan.warnings { Output.note("warning: \(warning)") }
         if dryRun {
             for problem in plan.problems { Output.note("problem: \(problem.message)") }
-            return try show(plan, seconds: nil)
+            return try show(plan, files: [destination], seconds: nil)
         }
         if let problem = plan.problems.first { throw problem }
-        try Destination.check(
-            destination, byteCount: plan.byteCount + (16 << 20), replaces: force,
-            inputs: [source] + (imatrix.map { [$0] } ?? []))
+        if let imatrix, imatrix == destination {
+            throw CommandFailure(.usage, "\(destination) is the importance matrix; write to another file")
+        }
         if !noProvenance, let fingerprint = Self.fingerprint(of: model) {
             plan = try self.plan(model, recipe, matrix, fingerprint: fingerprint)
         }
         Interrupt.listen()
         let progress = ByteProgress("quantizing")
-        try Quantizer.run(
-            plan, source: model, importance: matrix, to: destination,
-            threads: threads ?? ProcessInfo.processInfo.activeProcessorCount
+        let files = try Quantizer.run(
+            plan, source: model, importance: matrix, to: destination, existing: force ? .replace : .refuse,
+            maximumPartSize: partSize, threads: threads ?? ProcessInfo.processInfo.activeProcessorCount
         ) { try progress.update($0.done, of: $0.total, $0.tensor) }
         progress.finish()
-        try show(plan, seconds: (ContinuousClock.now - started) / .seconds(1))
+        try show(plan, files: files, seconds: (ContinuousClock.now - started) / .seconds(1))
     }
 
     private func recipe() throws -> QuantizationRecipe {
@@ -110,12 +112,12 @@ struct QuantizeCommand: ParsableCommand {
     ) throws -> QuantizationPlan {
         try QuantizationPlan(
             source: model, recipe: recipe, importance: matrix, allowsRequantizing: allowRequantize,
-            provenance: noProvenance ? nil : Provenance(fingerprint: fingerprint, recipe: recipeText(recipe)))
+            provenance: noProvenance ? nil : Provenance(fingerprint: fingerprint, options: optionText(recipe)))
     }
 
-    /// The mix and options as one would type them; file names are left out.
-    private func recipeText(_ recipe: QuantizationRecipe) -> String {
-        var words = [recipe.mix.name]
+    /// Options that decide about bytes, as one would type them; file names are left out.
+    private func optionText(_ recipe: QuantizationRecipe) -> String {
+        var words: [String] = []
         if imatrix != nil { words.append("--imatrix") }
         for rule in recipe.rules { words.append("--tensor-type \(rule.pattern)=\(rule.type)") }
         if let type = recipe.outputType { words.append("--output-tensor-type \(type)") }
@@ -127,9 +129,19 @@ struct QuantizeCommand: ParsableCommand {
 
     /// Nil for what is no language model: then the file says less about where it is from.
     private static func fingerprint(of model: any ModelSource) -> String? {
-        guard let source = model as? GGUFSource else { return nil }
-        return try? ModelFingerprint.compute(of: source.file, cacheFolder: Home().cache + "/fingerprints").base
-            .fingerprint
+        try? ModelFingerprint.compute(of: model, cacheFolder: Home().cache + "/fingerprints").base.fingerprint
+    }
+
+    /// "500M" → 500 000 000; K, M, G, T are powers of 1000, as in the sizes of GGUF tools.
+    private static func size(_ text: String) throws -> Int {
+        let units: [Character: Int] = ["K": 1000, "M": 1_000_000, "G": 1_000_000_000, "T": 1_000_000_000_000]
+        let unit = text.uppercased().last.flatMap { units[$0] }
+        let number = Int(unit == nil ? text[...] : text.dropLast()) ?? 0
+        let bytes = number.multipliedReportingOverflow(by: unit ?? 1)
+        guard number > 0, !bytes.overflow else {
+            throw CommandFailure(.usage, "--max-size \(text): give a size such as 500M or 4G")
+        }
+        return bytes.partialValue
     }
 
     // MARK: Output
@@ -142,7 +154,8 @@ struct QuantizeCommand: ParsableCommand {
             let instead: String?
             let importance: Bool
         }
-        let source, destination, mix: String
+        let source, mix: String
+        let files: [String]
         let dryRun: Bool
         let tensors: [Tensor]
         let bytesBefore, bytesAfter, weights: Int
@@ -151,11 +164,11 @@ struct QuantizeCommand: ParsableCommand {
         let seconds: Double?
     }
 
-    private func show(_ plan: QuantizationPlan, seconds: Double?) throws {
+    private func show(_ plan: QuantizationPlan, files: [String], seconds: Double?) throws {
         if json {
             return try Output.json(
                 Report(
-                    source: source, destination: destination, mix: mix.uppercased(), dryRun: dryRun,
+                    source: source, mix: mix.uppercased(), files: files, dryRun: dryRun,
                     tensors: plan.entries.map {
                         .init(
                             name: $0.source.name, from: $0.source.type.name, to: $0.type.name,
@@ -182,7 +195,7 @@ struct QuantizeCommand: ParsableCommand {
             return String(format: ", %.1f s", seconds) + ", \(perSecond)/s"
         }
         Output.line(
-            "\(dryRun ? "would write" : "wrote") \(destination): \(Output.bytes(plan.sourceByteCount)) → "
+            "\(dryRun ? "would write" : "wrote") \(files[0])\(files.count > 1 ? " and \(files.count - 1) more" : ""): \(Output.bytes(plan.sourceByteCount)) → "
                 + "\(Output.bytes(plan.byteCount)), \(String(format: "%.2f", plan.bitsPerWeight)) bits a weight"
                 + (speed ?? ""))
     }
