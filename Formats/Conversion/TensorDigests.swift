@@ -61,7 +61,7 @@ enum TensorDigests {
             && dimensionText(left.dimensions) == dimensionText(right.dimensions)
     }
 
-    private static func entry(_ tensor: SourceTensor, data: [UInt8]) -> Entry {
+    static func entry(_ tensor: SourceTensor, data: [UInt8]) -> Entry {
         let type = canonicalType(tensor.type)
         let dimensions = dimensionText(tensor.dimensions)
         var hash = SHA256()

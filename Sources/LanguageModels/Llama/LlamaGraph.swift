@@ -10,7 +10,7 @@ import Layers
 /// - no gradient is formed for any weight, so neither normalised inputs nor feed-forward products are kept;
 /// - the first layer's input gradient is formed for virtual rows only, and not at all for prefix tuning.
 /// Nothing of it is an approximation.
-final class LlamaGraph: DifferentiableModel {
+final class LlamaGraph: ObservableModel {
     /// A layer's weights as stacked float matrices.
     struct Weights {
         let queriesKeysValues, attentionOutput, gateUp, down: FrozenMatrix
@@ -57,6 +57,7 @@ final class LlamaGraph: DifferentiableModel {
     var scratch = Scratch()
     let keepsFloats: Bool
     var forwardPrecision = ForwardPrecision.float
+    var activationObserver: (any ActivationObserver)?
     /// Left sides of integer products.
     private let activations = Activations()
 
@@ -153,6 +154,7 @@ final class LlamaGraph: DifferentiableModel {
             VectorMath.rmsNorm(
                 input + row * width, weight: norm, epsilon: epsilon, into: normed + row * width, columns: width)
         }
+        observe(index, [.queries, .keys, .values], normed, count: rows, columns: width)
         let projectedWidth = queryWidth + 2 * keyWidth
         let projected = scratch.projected.reserve(rows * projectedWidth)
         let q = saved[index].queries.reserve(plan.queryCount * queryWidth)
@@ -217,6 +219,7 @@ final class LlamaGraph: DifferentiableModel {
                     from: attended + (head * plan.queryCount + row) * group * d, count: group * d)
             }
         }
+        observe(index, [.attentionOutput], attendedRows, count: plan.queryCount, columns: queryWidth)
         let added = scratch.activated.reserve(plan.queryCount * width)
         let isProjected = integerProducts(
             attendedRows, count: plan.queryCount, columns: queryWidth,
@@ -258,6 +261,7 @@ final class LlamaGraph: DifferentiableModel {
             VectorMath.rmsNorm(
                 middle + row * width, weight: norm, epsilon: epsilon, into: normed + row * width, columns: width)
         }
+        observe(index, [.gate, .up], normed, count: count, columns: width)
         let gateUp = saved[index].gateUp.reserve(count * 2 * inner)
         let packed = model.packed[index]
         let isDone = integerProducts(
@@ -275,6 +279,7 @@ final class LlamaGraph: DifferentiableModel {
             let gate = gateUp + row * 2 * inner
             VectorMath.swiGLU(gate: gate, up: gate + inner, into: activated + row * inner, count: inner)
         }
+        observe(index, [.down], activated, count: count, columns: inner)
         let isProjected = integerProducts(
             activated, count: count, columns: inner, [ProductJob(packed.down, into: normed, stride: width)])
         if !isProjected {
@@ -282,6 +287,15 @@ final class LlamaGraph: DifferentiableModel {
                 activated, count: count, into: normed, yStride: width, scratch: &scratch.weights, pool: pool)
         }
         forRows(count) { row in VectorMath.add(normed + row * width, into: x + row * width, count: width) }
+    }
+
+    /// Shows an observer, if there is one, what enters the products with some of a layer's weights.
+    private func observe(
+        _ layer: Int, _ parts: [LlamaTensorNames.Part], _ rows: UnsafePointer<Float>, count: Int, columns: Int
+    ) {
+        guard let activationObserver else { return }
+        activationObserver.observe(
+            parts.map { LlamaTensorNames.layer(layer, $0) }, rows, count: count, columns: columns)
     }
 
     /// Products on the integer path, where that is asked for; false leaves the work to the float path.
@@ -322,6 +336,7 @@ final class LlamaGraph: DifferentiableModel {
             VectorMath.rmsNorm(
                 x + row * width, weight: norm, epsilon: epsilon, into: normed + row * width, columns: width)
         }
+        activationObserver?.observe([LlamaTensorNames.output], normed, count: count, columns: width)
         let dNormed = scratch.dQueries.reserve(count * width)
         let slice = min(count, max(64, (16 << 20) / vocabulary))
         let logits = scratch.logits.reserve(slice * vocabulary)
