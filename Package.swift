@@ -105,7 +105,8 @@ let package = Package(
 
         // MARK: Tests: one target a module, and what they share
         .target(
-            name: "Fixtures", path: "Fixtures", exclude: ["Conversion", "Data", "Golden", "Models", "Scripts", "README.md"],
+            name: "Fixtures", path: "Fixtures",
+            exclude: ["Conversion", "Data", "Golden", "Models", "Scripts", "Tokenizers", "README.md"],
             sources: ["Fixtures.swift"], swiftSettings: checked),
         .target(
             name: "TestSupport", dependencies: ["LanguageModels", "OCIArtifacts", "PromptRegistry"],
