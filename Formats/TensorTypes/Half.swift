@@ -57,6 +57,16 @@ extension UnsafeRawPointer {
     }
 
     @inline(__always)
+    func short(at offset: Int) -> UInt16 {
+        UInt16(littleEndian: loadUnaligned(fromByteOffset: offset, as: UInt16.self))
+    }
+
+    @inline(__always)
+    func word(at offset: Int) -> UInt32 {
+        UInt32(littleEndian: loadUnaligned(fromByteOffset: offset, as: UInt32.self))
+    }
+
+    @inline(__always)
     func byte(at offset: Int) -> UInt8 { load(fromByteOffset: offset, as: UInt8.self) }
 }
 
@@ -67,13 +77,32 @@ extension UnsafeMutableRawPointer {
     }
 
     @inline(__always)
+    func storeShort(_ value: UInt16, at offset: Int) {
+        storeBytes(of: value.littleEndian, toByteOffset: offset, as: UInt16.self)
+    }
+
+    @inline(__always)
+    func storeWord(_ value: UInt32, at offset: Int) {
+        storeBytes(of: value.littleEndian, toByteOffset: offset, as: UInt32.self)
+    }
+
+    @inline(__always)
     func storeByte(_ value: UInt8, at offset: Int) { storeBytes(of: value, toByteOffset: offset, as: UInt8.self) }
 }
 
-/// `value` without its fraction, as C's cast does on x86: what does not fit becomes 0 in the low byte.
+/// `value` without its fraction, for magnitudes below 4194304; 0 for others and for not a number, as the low bytes of
+/// what C's cast gives on x86 for all that occurs here: a quotient of denormal numbers.
+///
+/// Without branches and conversions that check, so that loops over it vectorise.
 @inline(__always)
 func truncated(_ value: Float) -> Int32 {
-    value.magnitude < 0x1p31 ? Int32(value) : 0
+    let magnitude = value.magnitude < 4_194_304 ? value.magnitude : 0
+    let shifted = magnitude + 12_582_912
+    // Rounded to nearest; one less where that went up.
+    let above: Int32 = shifted - 12_582_912 > magnitude ? 1 : 0
+    let integer = Int32(bitPattern: shifted.bitPattern) &- 0x4B40_0000 &- above
+    let sign = Int32(bitPattern: value.bitPattern) &>> 31
+    return (integer ^ sign) &- sign
 }
 
 /// `value` rounded to the nearest integer, ties to even, for magnitudes up to 4194303, as ggml does it: adding 1.5 ·
@@ -82,4 +111,13 @@ func truncated(_ value: Float) -> Int32 {
 func nearestInteger(_ value: Float) -> Int32 {
     let bits = Int32(bitPattern: (value + 12_582_912).bitPattern)
     return (bits & 0x007F_FFFF) &- 0x0040_0000
+}
+
+/// `value` rounded to the nearest integer, ties away from zero; 0 when that does not fit or there is none, as in the
+/// low bytes of what C's `lroundf` gives on x86.
+@inline(__always)
+func roundedAwayFromZero(_ value: Float) -> Int32 {
+    // Adding the float just below a half, with the value's sign, and cutting off is exact for all magnitudes in use.
+    let half = Float(bitPattern: 0x3EFF_FFFF | value.bitPattern & 0x8000_0000)
+    return truncated(value + half)
 }
