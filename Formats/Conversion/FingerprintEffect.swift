@@ -8,10 +8,10 @@ extension ModelFingerprint {
     public static func partsChanged(in file: GGUFFile, by metadata: GGUFMetadata) throws -> [String] {
         let after = file.replacing(metadata: metadata)
         var parts: [String] = []
-        if try TokenizerIdentity.json(of: file).counted != TokenizerIdentity.json(of: after).counted {
+        if try TokenizerIdentity.json(of: file.metadata).counted != TokenizerIdentity.json(of: after.metadata).counted {
             parts.append("tokenizer")
         }
-        if try ArchitectureIdentity.json(of: file) != ArchitectureIdentity.json(of: after) {
+        if try ArchitectureIdentity.json(of: GGUFSource(file)) != ArchitectureIdentity.json(of: GGUFSource(after)) {
             parts.append("architecture")
         }
         return parts
