@@ -137,6 +137,7 @@ extension Filters {
                 switch byte {
                 case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x2E, 0x5F, 0x7E: result.scalars.append(UInt32(byte))
                 case 0x2F where keepsSlash: result.scalars.append(0x2F)
+                case 0x20 where !keepsSlash: result.append("+")
                 default: result.append("%" + Quoting.hexadecimal(UInt32(byte), 2).uppercased())
                 }
             }

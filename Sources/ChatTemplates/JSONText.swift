@@ -101,7 +101,7 @@ struct JSONText {
             case 12: Quoting.escape("\\f", mark, &result)
             case 8: Quoting.escape("\\b", mark, &result)
             case 0..<0x20: Quoting.escape("\\u" + Quoting.hexadecimal(value, 4), mark, &result)
-            case 0x7F... where escapesNonASCII && value > 0x7F:
+            case 0x7F... where escapesNonASCII:
                 if value >= 0x10000 {
                     let high = 0xD800 + (value - 0x10000) >> 10
                     let low = 0xDC00 + (value - 0x10000) & 0x3FF

@@ -28,8 +28,12 @@ extension Evaluator {
             if let count = a.integer { return .string(try repeated(text, count)) }
         case (.multiply, .list(let items), _):
             if let count = b.integer { return .list(try list(repeated(items.items, count))) }
+        case (.multiply, _, .list(let items)):
+            if let count = a.integer { return .list(try list(repeated(items.items, count))) }
         case (.multiply, .tuple(let items), _):
             if let count = b.integer { return .tuple(try list(repeated(items.items, count))) }
+        case (.multiply, _, .tuple(let items)):
+            if let count = a.integer { return .tuple(try list(repeated(items.items, count))) }
         default: break
         }
         throw TemplateError(
