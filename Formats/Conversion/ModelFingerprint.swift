@@ -45,14 +45,14 @@ public struct ModelFingerprint: Sendable, Equatable {
     /// Computes the fingerprint of a file, or takes it from the cache.
     /// - Parameters:
     ///   - cacheFolder: a folder for results, made when missing; nil does without. A result is used again while the
-    ///     file's path, device, inode, size and modification time (in nanoseconds) are the same. A cache that cannot
+    ///     path, device, inode, size and modification time (in nanoseconds) of every part are the same. A cache that cannot
     ///     be read or written is ignored.
     ///   - progress: called from several threads with the bytes hashed so far and in all.
     /// - Throws: ``FingerprintError`` when the file has no token embedding or no architecture.
     public static func compute(
         of file: GGUFFile, cacheFolder: String? = nil, progress: (@Sendable (_ done: Int, _ total: Int) -> Void)? = nil
     ) throws -> ModelFingerprint {
-        let cache = cacheFolder.flatMap { FingerprintCache(folder: $0, file: file.file) }
+        let cache = cacheFolder.flatMap { FingerprintCache(folder: $0, files: file.parts.map(\.file)) }
         if let stored = cache?.read() { return stored }
         let result = try hash(file, progress: progress)
         cache?.write(result)

@@ -13,9 +13,14 @@ import TensorTypes
 ///          tensor data
 ///
 /// A string is a u64 byte count and the bytes; an array is an element type u32, a u64 count and the packed elements.
+/// A version that is 1, 2 or 3 only when its bytes are turned round marks a file whose every number is big endian.
 struct GGUFParser {
     struct Header {
         var version = 0
+        var isBigEndian = false
+        var split: GGUFSplit?
+        var headerEnd = 0
+        var dataEnd = 0
         var alignment = GGUFLimits.defaultAlignment
         var dataOffset = 0
         var metadata = GGUFMetadata()
@@ -25,13 +30,15 @@ struct GGUFParser {
     }
 
     private let file: MappedFile
+    private let part: Int
     private var reader: ByteReader
     private var header = Header()
     /// Bytes of a length, count or dimension: 4 in version 1, else 8.
     private var wordSize = 8
 
-    init(file: MappedFile) {
+    init(file: MappedFile, part: Int) {
         self.file = file
+        self.part = part
         reader = ByteReader(file.unsafeBytes, path: file.path)
     }
 
@@ -40,6 +47,7 @@ struct GGUFParser {
         header.metadata.path = file.path
         for number in 0..<pairCount { try parsePair(number) }
         try takeAlignment()
+        header.split = try GGUFSplit(metadata: header.metadata)
         let descriptions = try parseDescriptions(tensorCount)
         try place(descriptions)
         return header
@@ -51,20 +59,17 @@ struct GGUFParser {
         let magic = try bytes(4, "the magic number")
         guard magic.elementsEqual(GGUFLimits.magic) else { throw notGGUF() }
         let version = try integer(UInt32.self, "the version")
-        guard (1...3).contains(version) else {
-            if version & 0xFFFF == 0, version != 0 {
-                throw failure(
-                    .unsupportedVersion,
-                    "this is a big-endian GGUF file (version \(version.byteSwapped)), which is not supported; "
-                        + "convert it to little endian with gguf_convert_endian.py", at: 4)
-            }
+        header.isBigEndian = !(1...3).contains(version) && (1...3).contains(version.byteSwapped)
+        reader.isBigEndian = header.isBigEndian
+        let known = header.isBigEndian ? version.byteSwapped : version
+        guard (1...3).contains(known) else {
             throw failure(
                 .unsupportedVersion,
                 "GGUF version \(version) is not supported (1, 2 and 3 are); "
                     + (version == 0 ? "the file is damaged" : "a newer version of this program may read it"), at: 4)
         }
-        header.version = Int(version)
-        wordSize = version == 1 ? 4 : 8
+        header.version = Int(known)
+        wordSize = known == 1 ? 4 : 8
         let tensorCount = try count("the tensor count", eachAtLeast: wordSize + 16)
         let pairCount = try count("the metadata count", eachAtLeast: wordSize + 6)
         return (tensorCount, pairCount)
@@ -127,7 +132,13 @@ struct GGUFParser {
         case .int64: return .int64(try integer(Int64.self, "the value of \(key.quotedForMessage)"))
         case .float64:
             return .float64(Double(bitPattern: try integer(UInt64.self, "the value of \(key.quotedForMessage)")))
-        case .string: return .string(GGUFString(bytes: Array(try string("the value of \(key.quotedForMessage)"))))
+        case .string:
+            let text = GGUFString(bytes: Array(try string("the value of \(key.quotedForMessage)")))
+            if text.validText == nil {
+                header.warnings.append(
+                    "the string under \(key.quotedForMessage) is not valid UTF-8; its bytes are kept")
+            }
+            return .string(text)
         case .bool:
             let byte = try integer(UInt8.self, "the value of \(key.quotedForMessage)")
             guard byte <= 1 else {
@@ -158,8 +169,9 @@ struct GGUFParser {
         let type = try valueType("the element type of", key, at: start)
         guard type != .array else {
             throw failure(
-                .malformed, "metadata key \(key.quotedForMessage) is an array of arrays, which is not supported",
-                at: start)
+                .malformed,
+                "metadata key \(key.quotedForMessage) is an array of arrays, which no known reader takes; "
+                    + "write it as one array", at: start)
         }
         let count = try count("the array \(key.quotedForMessage)", eachAtLeast: type.fixedSize ?? wordSize)
         let first = reader.offset
@@ -171,15 +183,20 @@ struct GGUFParser {
                     .malformed, "metadata key \(key.quotedForMessage) holds a bool of value \(elements[bad])",
                     at: first + bad)
             }
+            if header.isBigEndian, size > 1 {
+                var swapped = Array(elements)
+                ByteSwapping.swapNumbers(&swapped, width: size)
+                return GGUFArray(elementType: type, count: count, encoded: swapped)
+            }
             return GGUFArray(
                 elementType: type, count: count, owner: file, offset: first, byteCount: reader.offset - first)
         }
-        if wordSize == 8 {
+        if wordSize == 8, !header.isBigEndian {
             for _ in 0..<count { _ = try string("a string of the array \(key.quotedForMessage)") }
             return GGUFArray(
                 elementType: type, count: count, owner: file, offset: first, byteCount: reader.offset - first)
         }
-        // Version 1 has shorter lengths; take the strings out.
+        // Version 1 has shorter lengths, big-endian files have turned ones; take the strings out.
         var strings: [GGUFString] = []
         for _ in 0..<count {
             strings.append(GGUFString(bytes: Array(try string("a string of the array \(key.quotedForMessage)"))))
@@ -264,6 +281,12 @@ struct GGUFParser {
         let type = try tensorType(
             integer(UInt32.self, "the type of tensor \(name.quotedForMessage)"), tensor: name, at: typeStart)
         let row = dimensions.first ?? 1
+        guard !header.isBigEndian || ByteSwapping(type: type) != nil else {
+            throw tensorFailure(
+                name,
+                "has the type \(type.name) in a big-endian file, and how its blocks lie there is not known; "
+                    + "use a little-endian file", at: typeStart)
+        }
         guard row % type.blockSize == 0 else {
             throw tensorFailure(
                 name, "has rows of \(row) values, which are not whole \(type.name) blocks of \(type.blockSize)",
@@ -299,6 +322,7 @@ struct GGUFParser {
     /// Turns offsets into places in the file, and checks that they are in it and apart from each other.
     private mutating func place(_ descriptions: [Description]) throws(GGUFError) {
         let alignment = header.alignment
+        header.headerEnd = reader.offset
         // The header lies within the file, so adding a bounded alignment cannot overflow.
         let dataOffset = (reader.offset + alignment - 1) / alignment * alignment
         header.dataOffset = dataOffset
@@ -325,7 +349,7 @@ struct GGUFParser {
                 TensorInfo(
                     name: name, type: description.type, dimensions: description.dimensions,
                     fileOffset: dataOffset + offset, byteCount: description.byteCount,
-                    elementCount: description.elementCount))
+                    elementCount: description.elementCount, part: part))
         }
         try checkLayout(descriptions)
     }
@@ -362,11 +386,27 @@ struct GGUFParser {
                 "there \(holes == 1 ? "is a hole" : "are \(holes) holes") in the tensor data; other programs may refuse the file"
             )
         }
-        guard !tensors.isEmpty else { return }
-        if file.count < paddedEnd {
+        header.dataEnd = paddedEnd
+        try checkEnd()
+    }
+
+    /// What follows the last tensor.
+    private mutating func checkEnd() throws(GGUFError) {
+        let end = header.dataEnd
+        if end <= file.count - 4, file.unsafeBytes[end..<end + 4].elementsEqual(GGUFLimits.magic) {
+            guard header.split == nil else {
+                throw failure(
+                    .brokenSplit,
+                    "another GGUF file follows within this one: parts of a split model were joined byte by byte, "
+                        + "which loses all but the first; get the parts again and use incipit merge", at: end)
+            }
+            header.warnings.append("another GGUF file follows from byte \(end) on and is ignored")
+        } else if header.tensors.isEmpty {
+            return
+        } else if file.count < end {
             header.warnings.append("the padding after the last tensor is missing")
-        } else if file.count > paddedEnd {
-            header.warnings.append("\(file.count - paddedEnd) bytes follow the last tensor and are ignored")
+        } else if file.count > end {
+            header.warnings.append("\(file.count - end) bytes follow the last tensor and are ignored")
         }
     }
 
