@@ -20,6 +20,7 @@ let package = Package(
     name: "incipit",
     products: [
         .executable(name: "incipit", targets: ["incipit"]),
+        .library(name: "ChatTemplates", targets: ["ChatTemplates"]),
         .library(name: "Engine", targets: ["Evaluation", "Generation", "LanguageModels", "PromptTuning"]),
         .library(name: "Formats", targets: ["Conversion", "GGUF", "Safetensors", "SoftPrompts", "TensorTypes"]),
         .library(name: "Registry", targets: ["OCIArtifacts", "OCIClient", "OCIServer", "PromptRegistry"]),
@@ -57,6 +58,7 @@ let package = Package(
         .target(
             name: "Layers", dependencies: ["Kernels", "TensorTypes"], path: "Sources/Layers", swiftSettings: computing),
         .target(name: "Tokenization", path: "Sources/Tokenization", swiftSettings: checked),
+        .target(name: "ChatTemplates", path: "Sources/ChatTemplates", swiftSettings: checked),
         .target(
             name: "LanguageModels",
             dependencies: ["Layers", "Tokenization", "GGUF", "Safetensors", "SoftPrompts", "Conversion"],
@@ -120,6 +122,7 @@ let package = Package(
         test("Kernels", ["CKernels", "TensorTypes"]),
         test("Layers", ["Kernels", "TensorTypes"]),
         test("Tokenization", ["Fixtures", "GGUF", "LanguageModels"]),
+        test("ChatTemplates", ["Fixtures"]),
         test(
             "LanguageModels",
             ["Fixtures", "GGUF", "TensorTypes", "Kernels", "Layers", "SoftPrompts", "PromptTuning", "TestSupport"]),
