@@ -58,8 +58,13 @@ let package = Package(
             name: "Layers", dependencies: ["Kernels", "TensorTypes"], path: "Sources/Layers", swiftSettings: computing),
         .target(name: "Tokenization", path: "Sources/Tokenization", swiftSettings: checked),
         .target(
+            name: "TokenizerFiles", dependencies: ["Tokenization", "GGUF"], path: "Sources/TokenizerFiles",
+            swiftSettings: checked),
+        .target(
             name: "LanguageModels",
-            dependencies: ["Layers", "Tokenization", "GGUF", "Safetensors", "SoftPrompts", "Conversion"],
+            dependencies: [
+                "Layers", "Tokenization", "TokenizerFiles", "GGUF", "Safetensors", "SoftPrompts", "Conversion",
+            ],
             path: "Sources/LanguageModels", swiftSettings: checked),
         .target(
             name: "Generation", dependencies: ["LanguageModels", "SoftPrompts"], path: "Sources/Generation",
@@ -118,7 +123,7 @@ let package = Package(
         test("Conversion", ["GGUF", "SoftPrompts", "ByteIO", "TensorTypes"]),
         test("Kernels", ["CKernels", "TensorTypes"]),
         test("Layers", ["Kernels", "TensorTypes"]),
-        test("Tokenization", ["Fixtures", "GGUF", "LanguageModels"]),
+        test("Tokenization", ["Fixtures", "GGUF", "TokenizerFiles"]),
         test(
             "LanguageModels",
             ["Fixtures", "GGUF", "TensorTypes", "Kernels", "Layers", "SoftPrompts", "PromptTuning", "TestSupport"]),

@@ -24,8 +24,8 @@ struct IncipitCommand: AsyncParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            InspectCommand.self, FingerprintCommand.self, TuneCommand.self, EvalCommand.self, RunCommand.self,
-            PromptCommand.self, PushCommand.self, PullCommand.self, ServeCommand.self, MethodsCommand.self,
+            InspectCommand.self, FingerprintCommand.self, TokenizeCommand.self, TuneCommand.self, EvalCommand.self,
+            RunCommand.self, PromptCommand.self, PushCommand.self, PullCommand.self, ServeCommand.self, MethodsCommand.self,
         ])
 
     /// Runs the command and reports a failure as one sentence with the exit code that belongs to it.
