@@ -60,8 +60,13 @@ let package = Package(
         .target(name: "Tokenization", path: "Sources/Tokenization", swiftSettings: checked),
         .target(name: "ChatTemplates", path: "Sources/ChatTemplates", swiftSettings: checked),
         .target(
+            name: "TokenizerFiles", dependencies: ["Tokenization", "GGUF"], path: "Sources/TokenizerFiles",
+            swiftSettings: checked),
+        .target(
             name: "LanguageModels",
-            dependencies: ["Layers", "Tokenization", "GGUF", "Safetensors", "SoftPrompts", "Conversion"],
+            dependencies: [
+                "Layers", "Tokenization", "TokenizerFiles", "GGUF", "Safetensors", "SoftPrompts", "Conversion",
+            ],
             path: "Sources/LanguageModels", swiftSettings: checked),
         .target(
             name: "Generation", dependencies: ["LanguageModels", "SoftPrompts"], path: "Sources/Generation",
@@ -121,7 +126,7 @@ let package = Package(
         test("Conversion", ["Fixtures", "GGUF", "Safetensors", "SoftPrompts", "ByteIO", "TensorTypes"]),
         test("Kernels", ["CKernels", "TensorTypes"]),
         test("Layers", ["Kernels", "TensorTypes"]),
-        test("Tokenization", ["Fixtures", "GGUF", "LanguageModels"]),
+        test("Tokenization", ["Fixtures", "GGUF", "TokenizerFiles"]),
         test("ChatTemplates", ["Fixtures"]),
         test(
             "LanguageModels",

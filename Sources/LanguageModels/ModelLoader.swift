@@ -4,6 +4,7 @@ import GGUF
 import Kernels
 import SoftPrompts
 import Tokenization
+import TokenizerFiles
 
 /// A model ready for use, with its tokenizer and the file it came from.
 public struct LoadedModel: Sendable {
@@ -47,34 +48,8 @@ public enum ModelLoader {
 
     /// The tokenizer that a GGUF file describes.
     ///
-    /// - Throws: `ModelError.invalidTokenizer` or the tokenizer's own error.
+    /// - Throws: the tokenizer's error or the format's, each naming the file.
     public static func tokenizer(of file: GGUFFile) throws -> any Tokenizer {
-        let metadata = file.metadata
-        let prefix = "tokenizer.ggml."
-        guard let model = try metadata.stringIfPresent(prefix + "model") else {
-            throw ModelError(
-                .invalidTokenizer, "tokenizer.ggml.model is missing; the file carries no tokenizer", path: file.path)
-        }
-        guard let tokens = try metadata.arrayIfPresent(prefix + "tokens")?.stringBytes, !tokens.isEmpty else {
-            throw ModelError(
-                .invalidTokenizer, "tokenizer.ggml.tokens is missing or no list of strings", path: file.path)
-        }
-        func id(_ role: String) throws -> Int? { try metadata.intIfPresent(prefix + role + "_token_id") }
-        let description = TokenizerDescription(
-            model: model, preTokenizer: try metadata.stringIfPresent(prefix + "pre"), tokens: tokens,
-            kinds: try (metadata.intsIfPresent(prefix + "token_type") ?? []).map {
-                TokenKind(rawValue: Int32(truncatingIfNeeded: $0))
-            },
-            scores: try metadata.floatsIfPresent(prefix + "scores") ?? [],
-            merges: try metadata.arrayIfPresent(prefix + "merges")?.stringBytes ?? [],
-            special: SpecialTokens(
-                beginningOfSequence: try id("bos"), endOfSequence: try id("eos"), endOfTurn: try id("eot"),
-                endOfMessage: try id("eom"), unknown: try id("unknown"), separator: try id("seperator"),
-                padding: try id("padding"), fillInTheMiddlePadding: try id("fim_pad"),
-                fillInTheMiddleRepository: try id("fim_rep"), fillInTheMiddleSeparator: try id("fim_sep")),
-            addsBeginning: try metadata.boolIfPresent(prefix + "add_bos_token"),
-            addsEnd: try metadata.boolIfPresent(prefix + "add_eos_token"),
-            addsSpacePrefix: try metadata.boolIfPresent(prefix + "add_space_prefix"))
-        return try TokenizerCatalog.make(description)
+        try GGUFTokenizer.make(from: file)
     }
 }
