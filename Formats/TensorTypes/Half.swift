@@ -17,20 +17,17 @@ public enum Half {
     /// The nearest half, ties to even. Values from 65520 on become infinity; NaN stays NaN (quiet).
     @inlinable @inline(__always)
     public static func bits(_ value: Float) -> UInt16 {
-        let sign = UInt16(truncatingIfNeeded: (value.bitPattern & 0x8000_0000) &>> 16)
+        // All cases are computed and one is chosen, so that loops vectorise.
+        let sign = (value.bitPattern & 0x8000_0000) &>> 16
         let magnitude = value.bitPattern & 0x7FFF_FFFF
-        if magnitude > 0x7F80_0000 {
-            return sign | 0x7E00 | UInt16(truncatingIfNeeded: (magnitude &>> 13) & 0x3FF)
-        }
-        if magnitude >= 0x4780_0000 { return sign | 0x7C00 }  // 65536 and above
-        if magnitude < 0x3880_0000 {
-            // Below 2^-14: adding 0.5, whose last bit is worth 2^-24 as a subnormal half's, lets the adder round.
-            let rounded = (Float(bitPattern: magnitude) + 0.5).bitPattern &- 0x3F00_0000
-            return sign | UInt16(truncatingIfNeeded: rounded)
-        }
+        let nan = 0x7E00 | (magnitude &>> 13) & 0x3FF
+        // Below 2^-14: adding 0.5, whose last bit is worth 2^-24 as a subnormal half's, lets the adder round.
+        let subnormal = (Float(bitPattern: magnitude) + 0.5).bitPattern &- 0x3F00_0000
         let odd = (magnitude &>> 13) & 1
-        let rounded = (magnitude &- (112 &<< 23) &+ 0xFFF &+ odd) &>> 13
-        return sign | UInt16(truncatingIfNeeded: rounded)
+        let normal = (magnitude &- (112 &<< 23) &+ 0xFFF &+ odd) &>> 13
+        let finite = magnitude < 0x3880_0000 ? subnormal : normal
+        let bounded = magnitude >= 0x4780_0000 ? 0x7C00 : finite  // from 65536 on
+        return UInt16(truncatingIfNeeded: sign | (magnitude > 0x7F80_0000 ? nan : bounded))
     }
 }
 

@@ -114,7 +114,7 @@ struct AffineSuperBlock {
     private func storeScales(
         _ fit: AffineSearch.Fit, weights: Lanes, space: LaneSpace, into header: UnsafeMutableRawPointer
     ) {
-        let groups = space.asGroups
+        let groups = space.groups
         groups.store(fit.scale, at: 0)
         groups.store(fit.minimum, at: 8)
         groups.store(weights, at: 16)

@@ -50,13 +50,34 @@ struct LaneSpace {
     let values: UnsafeMutablePointer<Lanes>
     let weights: UnsafeMutablePointer<Lanes>
     let scratch: UnsafeMutablePointer<Lanes>
+    /// Room for what belongs to groups instead of values.
+    let groups: Groups
+
+    struct Groups {
+        /// Room for 64 floats.
+        let floats: UnsafeMutablePointer<Float>
+        /// Room for 64 levels.
+        let levels: UnsafeMutablePointer<UInt8>
+
+        @inline(__always)
+        func store(_ lanes: Lanes, at index: Int) {
+            UnsafeMutableRawPointer(floats + index).storeBytes(of: lanes, as: Lanes.self)
+        }
+    }
 
     /// Calls `body` with room for groups of up to `count` values.
     @inline(__always)
     static func with(count: Int, _ body: (LaneSpace) -> Void) {
-        withUnsafeTemporaryAllocation(of: Lanes.self, capacity: 3 &* count) { buffer in
-            let base = buffer.baseAddress!
-            body(LaneSpace(values: base, weights: base + count, scratch: base + 2 &* count))
+        withUnsafeTemporaryAllocation(of: Lanes.self, capacity: 3 &* count) { lanes in
+            withUnsafeTemporaryAllocation(of: Float.self, capacity: 64) { floats in
+                withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 64) { levels in
+                    let base = lanes.baseAddress!
+                    body(
+                        LaneSpace(
+                            values: base, weights: base + count, scratch: base + 2 &* count,
+                            groups: Groups(floats: floats.baseAddress!, levels: levels.baseAddress!)))
+                }
+            }
         }
     }
 
@@ -101,30 +122,6 @@ struct LaneSpace {
         var sum = Lanes.zero
         for i in 0..<count { sum += weights[i] }
         return sum
-    }
-}
-
-extension LaneSpace {
-    /// The scratch, which a search no longer needs, as room for what belongs to groups instead of values.
-    struct Groups {
-        /// Room for 64 floats.
-        let floats: UnsafeMutablePointer<Float>
-        /// Room for 64 levels.
-        let levels: UnsafeMutablePointer<UInt8>
-
-        @inline(__always)
-        func store(_ lanes: Lanes, at index: Int) {
-            UnsafeMutableRawPointer(floats + index).storeBytes(of: lanes, as: Lanes.self)
-        }
-    }
-
-    /// ``scratch`` must hold 16 vectors at least.
-    @inline(__always)
-    var asGroups: Groups {
-        let raw = UnsafeMutableRawPointer(scratch)
-        return Groups(
-            floats: raw.assumingMemoryBound(to: Float.self),
-            levels: (raw + 256).assumingMemoryBound(to: UInt8.self))
     }
 }
 

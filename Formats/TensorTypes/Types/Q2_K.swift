@@ -75,7 +75,7 @@ enum Q2_KFormat: EncodableBlockFormat, WeightedBlockFormat {
     private static func storeScales(
         _ fits: (AffineSearch.Fit, AffineSearch.Fit), space: LaneSpace, into bytes: UnsafeMutableRawPointer
     ) {
-        let groups = space.asGroups
+        let groups = space.groups
         groups.store(fits.0.scale, at: 0)
         groups.store(fits.1.scale, at: 8)
         groups.store(fits.0.minimum, at: 16)
@@ -102,7 +102,7 @@ enum Q2_KFormat: EncodableBlockFormat, WeightedBlockFormat {
         _ fits: (AffineSearch.Fit, AffineSearch.Fit), weights: (Lanes, Lanes), space: LaneSpace,
         into bytes: UnsafeMutableRawPointer
     ) {
-        let groups = space.asGroups
+        let groups = space.groups
         groups.store(fits.0.scale, at: 0)
         groups.store(fits.1.scale, at: 8)
         groups.store(fits.0.minimum, at: 16)

@@ -81,7 +81,7 @@ enum Q3_KFormat: EncodableBlockFormat, WeightedBlockFormat {
                             levels[128 &* part &+ l] = search.level(values[128 &* part &+ l], fit, lane: l / 16)
                         }
                     }
-                    let groups = space.asGroups
+                    let groups = space.groups
                     groups.store(scales.0, at: 0)
                     groups.store(scales.1, at: 8)
                     groups.store(sums.0, at: 16)
@@ -109,7 +109,7 @@ enum Q3_KFormat: EncodableBlockFormat, WeightedBlockFormat {
     private static func storeScales(
         _ scales: (Lanes, Lanes), space: LaneSpace, into bytes: UnsafeMutableRawPointer
     ) {
-        let groups = space.asGroups
+        let groups = space.groups
         groups.store(scales.0, at: 0)
         groups.store(scales.1, at: 8)
         let largest = extreme(of: groups.floats, count: 16)

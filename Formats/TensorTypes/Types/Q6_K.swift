@@ -86,7 +86,7 @@ enum Q6_KFormat: EncodableBlockFormat, WeightedBlockFormat {
             let fit = search.fit(space, count: 16)
             if part == 0 { fits.0 = fit } else { fits.1 = fit }
         }
-        let scales = space.asGroups
+        let scales = space.groups
         scales.store(fits.0.scale, at: 0)
         scales.store(fits.1.scale, at: 8)
         let largest = extreme(of: scales.floats, count: 16)
