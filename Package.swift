@@ -113,7 +113,7 @@ let package = Package(
         test("ByteIO"),
         test("TensorTypes", ["ByteIO"]),
         test("GGUF", ["ByteIO", "TensorTypes"]),
-        test("Safetensors", ["ByteIO"]),
+        test("Safetensors", ["ByteIO", "Fixtures"]),
         test("SoftPrompts", ["Safetensors", "ByteIO"]),
         test("Conversion", ["GGUF", "SoftPrompts", "ByteIO", "TensorTypes"]),
         test("Kernels", ["CKernels", "TensorTypes"]),
