@@ -31,7 +31,7 @@ struct AtomicFileGroupTests {
         let folder = try TemporaryFolder()
         let paths = ["a", "b"].map { folder.path + "/" + $0 }
         try AtomicFile.write([7], to: paths[0])
-        #expect { try AtomicFileGroup(existing: .refuse, paths: paths) } throws: { error in
+        #expect { _ = try AtomicFileGroup(existing: .refuse, paths: paths) } throws: { error in
             (error as? ByteIOError)?.code == .alreadyExists && "\(error)".contains(paths[0])
         }
         try FileManager.default.removeItem(atPath: paths[0])

@@ -1,7 +1,7 @@
-import ByteIO
 import Foundation
 import Testing
 
+@testable import ByteIO
 @testable import GGUF
 
 struct GGUFMetadataEditorTests {

@@ -7,6 +7,7 @@ private let measurements: [(name: String, usage: String, run: @Sendable ([String
     ("speed", SpeedMeasurement.usage, SpeedMeasurement.run),
     ("train", TrainMeasurement.usage, TrainMeasurement.run),
     ("kernels", KernelMeasurement.usage, KernelMeasurement.run),
+    ("open", OpenMeasurement.usage, OpenMeasurement.run),
 ]
 
 @main
