@@ -44,7 +44,7 @@ struct GGUFMetadataEditorTests {
         try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: path)
         let tensors = try tensorBytes(path)
         var editor = try GGUFMetadataEditor(path: link)
-        let long = String(repeating: "otter ", count: 100)
+        let long = String(repeating: "otter ", count: 300)
         try editor.set("general.name", to: .text(long))
         try editor.set("general.tags", to: .array(GGUFArray(["a", "b"])))
         try editor.delete("tokenizer.ggml.tokens")

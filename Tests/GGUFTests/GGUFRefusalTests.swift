@@ -35,7 +35,7 @@ struct GGUFRefusalTests {
     ]
 
     static let pairs: [Case] = [
-        Case("an empty key", GGUFBytes.pair("", type: 0, [1]), .malformed, "empty key"),
+        Case("an empty key", GGUFBytes.pair("", type: 2, [1, 0]), .malformed, "empty key"),
         Case(
             "a key longer than the format allows", GGUFBytes.pair([UInt8](repeating: 97, count: 65536), type: 0, [1]),
             .malformed, "65536 bytes", "65535"),
