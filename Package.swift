@@ -121,7 +121,7 @@ let package = Package(
         test("ByteIO"),
         test("TensorTypes", ["ByteIO", "Fixtures"]),
         test("GGUF", ["ByteIO", "TensorTypes"]),
-        test("Safetensors", ["ByteIO"]),
+        test("Safetensors", ["ByteIO", "Fixtures"]),
         test("SoftPrompts", ["Safetensors", "ByteIO"]),
         test("Conversion", ["Fixtures", "GGUF", "Safetensors", "SoftPrompts", "ByteIO", "TensorTypes"]),
         test("Kernels", ["CKernels", "TensorTypes"]),

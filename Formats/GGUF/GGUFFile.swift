@@ -38,7 +38,10 @@ public final class GGUFFile: Sendable {
     private let swapped: [SwappedTensors?]
 
     /// Opens the file at `path`.
-    /// - Throws: ``GGUFError``, or ``ByteIO/ByteIOError`` when the file cannot be mapped.
+    /// - Parameters:
+    ///   - path: the file, or the first part of a split model.
+    ///   - reading: whether the other parts are opened too.
+    /// - Throws: ``GGUFError``, or `ByteIOError` when the file cannot be mapped.
     public convenience init(path: String, split reading: SplitReading = .whole) throws {
         let file = try MappedFile(path: path)
         let first: GGUFPart
@@ -56,7 +59,9 @@ public final class GGUFFile: Sendable {
     }
 
     /// Reads a file that is held in memory, alone.
-    /// - Parameter name: stands for the path in errors.
+    /// - Parameters:
+    ///   - bytes: the whole file; copied.
+    ///   - name: stands for the path in errors.
     public convenience init(bytes: [UInt8], name: String = "memory") throws {
         try self.init(file: MappedFile(bytes: bytes, name: name))
     }
@@ -151,7 +156,7 @@ public final class GGUFFile: Sendable {
     }
 
     /// The values of one of this file's tensors as floats, in a new array.
-    /// - Throws: ``TensorTypes/TensorTypeError`` when the type is not decodable.
+    /// - Throws: `TensorTypeError` when the type is not decodable.
     public func floats(of tensor: TensorInfo) throws -> [Float] {
         try tensor.type.requireDecodable(tensor: tensor.name)
         return try tensor.type.decoded(bytes(of: tensor))

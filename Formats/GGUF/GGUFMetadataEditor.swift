@@ -8,7 +8,7 @@ import TensorTypes
 ///
 /// - **in place**, when the tensor data can stay where it is: a value of the same length, or one that uses or leaves a
 ///   few bytes of the padding behind the header. The old bytes are saved in a journal beside the file first, so that a
-///   crash at any moment leaves either the old metadata or the new (see ``HeaderJournal``);
+///   crash at any moment leaves either the old metadata or the new (see `HeaderJournal`);
 /// - else by **rewriting** into a temporary file that takes the place of the old one; tensor bytes are copied as they
 ///   are.
 ///
@@ -37,8 +37,10 @@ public struct GGUFMetadataEditor {
     public let force: Bool
 
     /// Opens the file; a change that a crash has interrupted is undone first.
-    /// - Parameter force: allows removing or renaming what identifies the model, changing a value's type, and keys that
-    ///   number parts. What could never be read again is refused all the same.
+    /// - Parameters:
+    ///   - path: the file; through a symbolic link, the one it leads to.
+    ///   - force: allows removing or renaming what identifies the model, changing a value's type, and keys
+    ///     that number parts. What could never be read again is refused all the same.
     public init(path: String, force: Bool = false) throws {
         try HeaderJournal.recover(path: path)
         try self.init(file: GGUFFile(path: path, split: .partAlone), force: force)
@@ -179,7 +181,7 @@ public struct GGUFMetadataEditor {
     /// - Parameter shouldContinue: asked now and then while a file is rewritten, with the bytes written so far.
     /// - Returns: how it was done.
     /// - Throws: ``GGUFError`` when the result would contradict itself and ``force`` is not set, or
-    ///   ``ByteIO/ByteIOError``. The file is then as it was.
+    ///   `ByteIOError`. The file is then as it was.
     @discardableResult
     public func commit(shouldContinue: ((_ written: Int) -> Bool)? = nil) throws -> Plan {
         let plan = try plan()

@@ -26,7 +26,7 @@ public struct GGUFPart: Sendable {
     /// Bytes of the header up to its padding.
     let headerEnd: Int
 
-    /// Reads and checks a header. `number` goes into ``TensorTypes/TensorInfo/part``.
+    /// Reads and checks a header. `number` goes into `TensorInfo.part`.
     init(file: MappedFile, number: Int = 0) throws(GGUFError) {
         var parser = GGUFParser(file: file, part: number)
         let header = try parser.parse()

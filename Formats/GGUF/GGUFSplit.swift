@@ -122,7 +122,7 @@ extension GGUFSplit {
         guard let named, named.number == 0, named.count == split.count else {
             throw broken(
                 "this is the first of \(split.count) parts, but its name does not end in -00001-of-\(suffix(split.count)), "
-                    + "so the others cannot be found; rename it back, or join the parts with incipit merge", at: path)
+                    + "so the others cannot be found; rename it back", at: path)
         }
         let paths = (0..<split.count).map { Self.path(prefix: named.prefix, number: $0, count: split.count) }
         let missing = paths.filter { !FileManager.default.fileExists(atPath: $0) }

@@ -46,6 +46,8 @@ extension GGUFWriter {
     /// The first part carries the metadata, the others only what numbers them. No part appears before all are
     /// complete, and the first appears last.
     /// - Parameters:
+    ///   - prefix: what the parts' paths begin with.
+    ///   - limits: when a part is full.
     ///   - existing: whether files that are there are replaced.
     ///   - shouldContinue: asked now and then with the bytes written so far; false stops and leaves nothing behind.
     /// - Returns: what was written.

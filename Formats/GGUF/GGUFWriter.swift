@@ -3,7 +3,7 @@ import TensorTypes
 
 /// Writes GGUF files (version 3, little endian).
 ///
-/// Tensors are added with their shape and a way to produce their bytes; ``write(to:)`` then streams header and data
+/// Tensors are added with their shape and a way to produce their bytes; ``write(to:existing:shouldContinue:)`` then streams header and data
 /// into a temporary file that takes the final name when all is well. At no time is more than one tensor's bytes in
 /// memory, and not even that when the source writes in pieces. ``writeParts(prefix:limits:existing:shouldContinue:)``
 /// writes a split model.
@@ -63,7 +63,9 @@ public struct GGUFWriter {
     /// A writer of everything that is in a file, in the same order and with the same alignment.
     ///
     /// All parts of a split model become one: the keys that number parts are left out then.
-    /// - Parameter metadata: written instead of the file's own.
+    /// - Parameters:
+    ///   - file: the model; it is kept open.
+    ///   - metadata: written instead of the file's own.
     public init(copying file: GGUFFile, metadata: GGUFMetadata? = nil) throws(GGUFError) {
         var kept = metadata ?? file.metadata
         if file.parts.count > 1 { for key in GGUFSplit.keys { kept[key] = nil } }
@@ -81,7 +83,11 @@ public struct GGUFWriter {
     }
 
     /// Adds a tensor whose bytes `source` writes when the file is written.
-    /// - Parameter dimensions: ggml's order, 0 to 4 of them, `[0]` contiguous.
+    /// - Parameters:
+    ///   - name: at most 63 bytes, not used before.
+    ///   - type: of the bytes that are written.
+    ///   - dimensions: ggml's order, 0 to 4 of them, `[0]` contiguous.
+    ///   - source: called once for each writing.
     public mutating func add(
         name: String, type: TensorType, dimensions: [Int], source: @escaping Source
     ) throws(GGUFError) {
@@ -136,6 +142,7 @@ public struct GGUFWriter {
 
     /// Writes the file.
     /// - Parameters:
+    ///   - path: where.
     ///   - existing: whether a file that is there is replaced.
     ///   - shouldContinue: asked now and then with the bytes written so far; false stops and leaves nothing behind.
     public func write(

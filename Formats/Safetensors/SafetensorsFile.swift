@@ -29,13 +29,15 @@ public final class SafetensorsFile: Sendable {
     private let index: [ExactString: Int]
 
     /// Opens the file at `path`.
-    /// - Throws: ``SafetensorsError``, or ``ByteIO/ByteIOError`` when the file cannot be mapped.
+    /// - Throws: ``SafetensorsError``, or `ByteIOError` when the file cannot be mapped.
     public convenience init(path: String) throws {
         try self.init(file: MappedFile(path: path))
     }
 
     /// Reads a file that is held in memory.
-    /// - Parameter name: stands for the path in errors.
+    /// - Parameters:
+    ///   - bytes: the whole file; copied.
+    ///   - name: stands for the path in errors.
     public convenience init(bytes: [UInt8], name: String = "memory") throws {
         try self.init(file: MappedFile(bytes: bytes, name: name))
     }

@@ -36,7 +36,7 @@ public struct SafetensorsIndex: Sendable, Equatable {
     }
 
     /// Reads and checks the index at `path`.
-    /// - Throws: ``SafetensorsError`` of code `invalidIndex`, or ``ByteIO/ByteIOError`` when it cannot be read.
+    /// - Throws: ``SafetensorsError`` of code `invalidIndex`, or `ByteIOError` when it cannot be read.
     public init(path: String) throws {
         let file = try MappedFile(path: path)
         try self.init(json: file.unsafeBytes, path: path)

@@ -28,7 +28,7 @@ public final class SafetensorsModel: Sendable {
     private let positions: [ExactString: Int]
 
     /// Opens the model at `path`: a folder, an index (`*.index.json`) or one file (`*.safetensors`).
-    /// - Throws: ``SafetensorsError``, or ``ByteIO/ByteIOError`` when a file cannot be read.
+    /// - Throws: ``SafetensorsError``, or `ByteIOError` when a file cannot be read.
     public init(path: String) throws {
         let place = try Self.locate(path)
         self.path = path

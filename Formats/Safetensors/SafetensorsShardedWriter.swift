@@ -74,6 +74,7 @@ public struct SafetensorsShardedWriter {
 
     /// Writes all files into a folder that exists.
     /// - Parameters:
+    ///   - folder: where the files go.
     ///   - existing: whether files of the same names are replaced.
     ///   - shouldContinue: asked now and then with the bytes written so far; false stops and leaves nothing behind.
     /// - Returns: the paths written.

@@ -44,7 +44,7 @@ public struct SafetensorsType: Hashable, Sendable, Comparable, CustomStringConve
     public static let i32 = SafetensorsType(name: "I32")!
     public static let i64 = SafetensorsType(name: "I64")!
 
-    /// The same numbers as a ``TensorTypes/TensorType``, where there is one.
+    /// The same numbers as a `TensorType`, where there is one.
     public var tensorType: TensorType? {
         switch name {
         case "F32": .f32

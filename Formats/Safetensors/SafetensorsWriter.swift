@@ -103,6 +103,7 @@ public struct SafetensorsWriter {
 
     /// Writes the file by way of a temporary file.
     /// - Parameters:
+    ///   - path: where.
     ///   - existing: whether a file that is there is replaced.
     ///   - shouldContinue: asked now and then with the bytes written so far; false stops and leaves nothing behind.
     public func write(

@@ -28,6 +28,9 @@ import hf_from_gguf
 hf_from_gguf.folder_for(*sys.argv[1:3])
 PYTHON
 
+printf '\n## Files, against gguf-py and the official safetensors package\n\n'
+check "$python" Tests/Oracles/container_files.py .build/release/incipit
+
 printf '\n## Logits, teacher-forced\n\n'
 "$python" Tests/Oracles/make_ids.py "$work/hf" "$work/ids.json"
 "$python" Tests/Oracles/reference_logits.py "$work/hf" "$work/ids.json" "$work/reference.f32"

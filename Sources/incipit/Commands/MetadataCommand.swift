@@ -147,7 +147,7 @@ struct EditOptions: ParsableArguments {
     func finish(_ editor: inout GGUFMetadataEditor) throws {
         let file = editor.file
         let plan = try editor.plan()
-        let changed = (try? ModelFingerprint.partsChanged(in: file, by: editor.metadata)) ?? ["architecture"]
+        let changed = ModelFingerprint.partsChanged(in: file, by: editor.metadata)
         if !force, let first = editor.inconsistencies.first {
             throw CommandFailure(.data, "\(file.path): \(first); --force writes it all the same")
         }

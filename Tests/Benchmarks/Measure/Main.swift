@@ -9,6 +9,7 @@ private let measurements: [(name: String, usage: String, run: @Sendable ([String
     ("kernels", KernelMeasurement.usage, KernelMeasurement.run),
     ("encode", EncodeMeasurement.usage, EncodeMeasurement.run),
     ("decode", DecodeMeasurement.usage, DecodeMeasurement.run),
+    ("open", OpenMeasurement.usage, OpenMeasurement.run),
 ]
 
 @main
