@@ -122,7 +122,7 @@ def reference(config, hf):
         out[f"blk.{layer}.{target}.{suffix}"] = tensor
     for name, found in list(experts.items()) + list(norms.items()):
         out[name] = torch.stack([found[i] for i in range(len(found))])
-    if "output.weight" not in out and kind in ("olmo2", "stablelm", "gpt_neox", "qwen2_moe", "qwen3_moe"):
+    if "output.weight" not in out and kind in ("olmo2", "stablelm", "gpt_neox", "qwen2_moe"):
         out["output.weight"] = out["token_embd.weight"]
     rope = config.get("rope_parameters") or {}
     if rope.get("rope_type") == "llama3":

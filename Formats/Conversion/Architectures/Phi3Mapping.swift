@@ -23,7 +23,6 @@ struct Phi3Mapping: ArchitectureMapping {
             guard original > 1 else { throw config.unsupported("\"original_max_position_embeddings\" is \(original)") }
             let factor = scale > 1 ? (1 + log(scale) / log(Double(original))).squareRoot() : 1
             keys["rope.scaling.attn_factor"] = .float32(Float(factor))
-            keys["rope.scaling.type"] = .text("longrope")
         }
     }
 

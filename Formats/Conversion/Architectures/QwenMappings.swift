@@ -102,7 +102,6 @@ struct Qwen3MoEMapping: ArchitectureMapping {
             .count("expert_count", "num_experts", "num_local_experts", isRequired: true), .expertsUsed,
             .count("expert_feed_forward_length", "moe_intermediate_size", isRequired: true),
         ]
-    let needsOutput = true
 
     func addKeys(from config: HuggingFaceConfig, to keys: inout ArchitectureKeys) throws {
         try QwenFamily.checkEveryLayerRouted(config)

@@ -150,7 +150,7 @@ struct RowStream: Sendable {
         let bytes = weight.rowBytes * rowLength
         try withTemporary(bytes) { raw in
             try weight.read(rows: 0..<rowLength, into: raw)
-            try withTemporary(columns * rowLength * 4) { wide in
+            withTemporary(columns * rowLength * 4) { wide in
                 withFloats(wide) { weight.type.decode(UnsafeRawBufferPointer(raw), into: $0) }
                 gather(UInt32.self, UnsafeRawBufferPointer(wide), rows, columns, destination)
             }

@@ -66,9 +66,10 @@ struct ConvertCommand: ParsableCommand {
         for warning in plan.warnings where !json { Output.note("note: \(warning)") }
         if dryRun { return try show(plan) }
 
-        Interrupt.listen()
         let line = ProgressLine()
         let fingerprint = try noFingerprint ? nil : fingerprint(of: converter, line)
+        // Until here Ctrl-C ends the process at once: nothing has been written.
+        Interrupt.listen()
         let clock = ContinuousClock()
         let start = clock.now
         let total = plan.fileBytes
@@ -147,7 +148,6 @@ struct ConvertCommand: ParsableCommand {
             drawing.withLock { line.update(Self.progress("fingerprint", done, total, since: start)) }
         }
         line.finish()
-        if Interrupt.isRequested { throw CommandFailure(.interrupted, "stopped; nothing was written") }
         return result.base.fingerprint
     }
 
