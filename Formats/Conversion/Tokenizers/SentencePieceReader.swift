@@ -29,6 +29,12 @@ enum SentencePieceReader {
             model: model.algorithm == .bytePair ? "llama" : "t5", preTokenizer: "default", table: table,
             hasScores: true)
         parts.defaultAddsBOS = model.algorithm == .bytePair
+        let ids: [(SpecialTokens.Role, Int)] = [
+            (.bos, model.beginID), (.eos, model.endID), (.unk, model.unknownID), (.pad, model.paddingID),
+        ]
+        for (role, id) in ids where name != "sentencepiece.bpe.model" {
+            if let kind = table[id]?.kind, kind == .control || kind == .unknown { parts.ownIDs[role] = id }
+        }
         if model.algorithm == .unigram {
             parts.addsSpacePrefix = model.addsDummyPrefix
             parts.normalizerPairs = unigramPairs(
