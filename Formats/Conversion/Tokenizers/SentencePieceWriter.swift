@@ -126,8 +126,12 @@ enum SentencePieceWriter {
             normalizers.append(["type": "Precompiled", "precompiled_charsmap": .string(Base64.encode(charsmap))])
         }
         if squeezes {
-            normalizers.append(["type": "Strip", "strip_left": true, "strip_right": true])
-            normalizers.append(["type": "Replace", "pattern": ["Regex": " {2,}"], "content": " "])
+            // Strip would take tabs and line ends too, which SentencePiece leaves.
+            for (pattern, content) in [(" {2,}", " "), (#"\A | \z"#, "")] {
+                normalizers.append([
+                    "type": "Replace", "pattern": ["Regex": .string(pattern)], "content": .string(content),
+                ])
+            }
         } else if addsPrefix {
             // Metaspace would not add a blank to a text that begins with one.
             normalizers.append(["type": "Prepend", "prepend": " "])
