@@ -1,6 +1,6 @@
 # make help lists what there is.
 
-.PHONY: help demo test build bench interop oracles data format lint clean
+.PHONY: help demo test build bench interop oracles tokenizers data format lint clean
 .DEFAULT_GOAL := help
 
 # Tests run on what is shipped, optimised code; they also look inside modules, so they have a build of their own.
@@ -9,7 +9,7 @@ TESTING := -c release --scratch-path .build-tests -Xswiftc -enable-testing
 SOURCES := $(wildcard Package.swift Sources Formats Registry Tests Fixtures)
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1	\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-9s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1	\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
 
 build: ## Build the release executable
 	@Scripts/install-dependencies.sh
@@ -32,6 +32,9 @@ interop: build ## Push and pull with skopeo and Debian's docker-registry
 
 oracles: build ## Logits, perplexity and training losses against transformers, llama.cpp and PEFT
 	@Tests/Oracles/run.sh
+
+tokenizers: ## Ids of random texts before and after converting tokenizers, against tokenizers and SentencePiece
+	@Tests/Oracles/tokenizers.sh
 
 data: ## Check the labelled rows against WordNet
 	@Scripts/fetch-data.sh

@@ -87,8 +87,10 @@ struct TokenizerFixtureTests {
             try metadata.floats("tokenizer.ggml.scores"), try again.floats("tokenizer.ggml.scores")
         )
         let types = try metadata.ints("tokenizer.ggml.token_type")
-        #expect(try again.ints("tokenizer.ggml.token_type") == types)
-        for id in types.indices where types[id] == 1 { #expect(before[id] == after[id], "token \(id)") }
+        // <unk> is an added token there, and special ones are control tokens.
+        #expect(try again.ints("tokenizer.ggml.token_type") == types.map { $0 == 2 ? 3 : $0 })
+        let different = types.indices.filter { types[$0] == 1 && before[$0] != after[$0] }
+        #expect(different.isEmpty, "\(different.prefix(5).map { ($0, before[$0], after[$0]) })")
     }
 
     @Test("A written SentencePiece model is read with the same pieces and settings")

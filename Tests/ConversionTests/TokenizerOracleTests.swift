@@ -54,29 +54,38 @@ struct TokenizerOracleTests {
     }
 
     static func checkRoundTrip(_ metadata: GGUFMetadata) throws {
+        let clock = ContinuousClock()
+        let start = clock.now
         let again = try TokenizerSupport.roundTrip(metadata)
+        print("\(metadata.path ?? ""): written and read in \(clock.now - start)")
         // What readers of today no longer look at is not written: a CLS id, and the scores of BPE.
-        let optional = ["cls_token_id", "scores"].map { "tokenizer.ggml." + $0 }
+        // How many kinds of segments there are is in config.json, not among the tokenizer's files.
+        let optional = ["cls_token_id", "scores", "token_type_count"].map { "tokenizer.ggml." + $0 }
         let isBytePair = metadata["tokenizer.ggml.model"] == .text("gpt2")
+        let parts = Set(metadata.entries.filter { $0.key.hasSuffix("_token_id") }.compactMap(\.value.intValue))
         for entry in metadata.entries where entry.key.hasPrefix("tokenizer.") {
             if optional.contains(entry.key), isBytePair || entry.key != optional[1] { continue }
             switch entry.key {
             case "tokenizer.ggml.tokens":
                 let (before, after) = (try metadata.strings(entry.key), try again.strings(entry.key))
                 let different = before.indices.filter { !ExactString.equal(before[$0], after[$0]) }
-                #expect(different.isEmpty, "tokens \(different.prefix(5).map { (before[$0], after[$0]) })")
+                #expect(different.count == 0, "tokens \(different.prefix(5).map { (before[$0], after[$0]) })")
             case "tokenizer.ggml.token_type":
                 let (before, after) = (try metadata.ints(entry.key), try again.ints(entry.key))
-                let different = before.indices.filter { before[$0] != after[$0] }
-                #expect(
-                    different.isEmpty,
-                    "types of \(different.count): \(different.prefix(5).map { ($0, before[$0], after[$0]) })")
+                let tokens = try metadata.strings("tokenizer.ggml.tokens")
+                // Files from before a rule of the reference converter are read by today's: what looks special or plays
+                // a part is a control token.
+                let different = before.indices.filter { id in
+                    before[id] != after[id]
+                        && !(after[id] == 3
+                            && (before[id] == 2 || TokenText.looksSpecial(tokens[id]) || parts.contains(id)))
+                }
+                let shown = different.prefix(5).map { ($0, tokens[$0], before[$0], after[$0]) }
+                #expect(different.count == 0, "types: \(shown)")
             case "tokenizer.ggml.scores":
                 let (before, after) = (try metadata.floats(entry.key), try again.floats(entry.key))
                 let different = before.indices.filter { before[$0] != after[$0] }
-                #expect(
-                    different.isEmpty,
-                    "scores of \(different.count): \(different.prefix(5).map { ($0, before[$0], after[$0]) })")
+                #expect(different.count == 0, "scores: \(different.prefix(5).map { ($0, before[$0], after[$0]) })")
             case "tokenizer.ggml.merges":
                 let (before, after) = (try metadata.strings(entry.key), try again.strings(entry.key))
                 #expect(Set(after).isSubset(of: Set(before)))

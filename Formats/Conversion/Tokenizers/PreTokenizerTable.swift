@@ -97,7 +97,7 @@ enum PreTokenizerTable {
                 .init(name: "grok-2", architectures: ["grok"], cleansSpaces: false),
             ], steps: [qwen2]),
         PreTokenizerRow(
-            names: [.init(name: "qwen35", cleansSpaces: false, normalization: "NFC")],
+            names: [.init(name: "qwen35", cleansSpaces: false)],
             steps: [
                 contractions
                     + #"|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"#

@@ -18,7 +18,8 @@ struct RegexPattern: Hashable, Sendable {
             alternatives = [source]
             return
         }
-        let node = tree.simplified()
+        // As an alternation of one, so that a set of fixed words is one however it is written.
+        let node = RegexNode.alternation([tree]).simplified()
         canonical = node.description
         if case .alternation(let branches) = node {
             alternatives = branches.map(\.description)

@@ -29,6 +29,12 @@ enum SentencePieceReader {
             model: model.algorithm == .bytePair ? "llama" : "t5", preTokenizer: "default", table: table,
             hasScores: true)
         parts.defaultAddsBOS = model.algorithm == .bytePair
+        let ids: [(SpecialTokens.Role, Int)] = [
+            (.bos, model.beginID), (.eos, model.endID), (.unk, model.unknownID), (.pad, model.paddingID),
+        ]
+        for (role, id) in ids where name != "sentencepiece.bpe.model" {
+            if let kind = table[id]?.kind, kind == .control || kind == .unknown { parts.ownIDs[role] = id }
+        }
         if model.algorithm == .unigram {
             parts.addsSpacePrefix = model.addsDummyPrefix
             parts.normalizerPairs = unigramPairs(
@@ -118,10 +124,13 @@ enum SentencePieceReader {
     ) throws -> TokenizerParts {
         var table = VocabularyTable(path: tokenizer.path, capacity: pieces.count)
         for (id, piece) in pieces.enumerated() {
+            let isHole = TokenText.isPadding(piece.text)
             let kind: TokenKind =
                 id == unknownID
-                ? .unknown : hasByteFallback && TokenText.byte(piece.text) != nil ? .byte : .normal
-            try table.set(id, VocabularyToken(text: piece.text, kind: kind, score: piece.score))
+                ? .unknown
+                : isHole ? .unused : hasByteFallback && TokenText.byte(piece.text) != nil ? .byte : .normal
+            let score = isHole ? VocabularyTable.holeScore : piece.score
+            try table.set(id, VocabularyToken(text: piece.text, kind: kind, score: score))
         }
         for token in tokenizer.addedTokens + (try sources.addedTokensDecoder()) {
             let (kind, text) = AddedTokens.stored(token)
@@ -170,11 +179,15 @@ enum SentencePieceReader {
             let kind: TokenKind = TokenText.byte(text) != nil ? .byte : text == flags.unknown ? .unknown : .normal
             try table.add(id, VocabularyToken(text: text, kind: kind))
         }
-        try score(&table, merges: merges, sources: &sources)
         let isGemma4 = sources.architecture.hasPrefix("gemma4")
         let lines =
             isGemma4 ? BytePairReader.checkedMerges(merges, table, warnings: &sources.warnings) : nil
         try AddedTokens.add(tokenizer.addedTokens, to: &table, sources: &sources)
+        if isGemma4 {
+            try finishGemma4(&table)
+        } else {
+            try score(&table, merges: merges, sources: &sources)
+        }
         let normalizer = NormalizerSteps(tokenizer.normalizer)
         sources.warnings += normalizer.warnings(forByteLevel: false)
         var parts = TokenizerParts(
@@ -184,6 +197,19 @@ enum SentencePieceReader {
         let prefix = normalizer.prepend != nil || MetaspaceSettings(tokenizer).addsPrefix
         parts.addsSpacePrefix = isGemma4 ? false : spacePrefix(sources, derived: prefix)
         return parts
+    }
+
+    /// Gemma 4 merges by its list, so that scores say nothing; and its marks of calls and channels stay visible.
+    private static func finishGemma4(_ table: inout VocabularyTable) throws {
+        let visible: Set<String> = [
+            "<|channel>", "<channel|>", "<|tool_call>", "<tool_call|>", "<|tool_response>", "<tool_response|>",
+            "<|\"|>",
+        ]
+        for id in 0..<table.count {
+            guard let token = table[id] else { continue }
+            try table.replace(
+                id, kind: visible.contains(token.text) ? .userDefined : token.kind, score: VocabularyTable.addedScore)
+        }
     }
 
     /// Gives scores that put the merges in their order, the ones SentencePiece itself would have written: 0 for the

@@ -126,8 +126,12 @@ enum SentencePieceWriter {
             normalizers.append(["type": "Precompiled", "precompiled_charsmap": .string(Base64.encode(charsmap))])
         }
         if squeezes {
-            normalizers.append(["type": "Strip", "strip_left": true, "strip_right": true])
-            normalizers.append(["type": "Replace", "pattern": ["Regex": " {2,}"], "content": " "])
+            // Strip would take tabs and line ends too, which SentencePiece leaves.
+            for (pattern, content) in [(" {2,}", " "), (#"\A | \z"#, "")] {
+                normalizers.append([
+                    "type": "Replace", "pattern": ["Regex": .string(pattern)], "content": .string(content),
+                ])
+            }
         } else if addsPrefix {
             // Metaspace would not add a blank to a text that begins with one.
             normalizers.append(["type": "Prepend", "prepend": " "])
@@ -163,9 +167,13 @@ enum SentencePieceWriter {
         var count = ((0..<stored.count).last { !isAdded.contains($0) && !stored.isPadding($0) } ?? -1) + 1
         let following = added.filter { $0.id >= count }.map(\.id)
         if following != Array(count..<count + following.count) { count = (following.last ?? count - 1) + 1 }
+        let lowest = (0..<count).filter { stored.kinds[$0] == .normal }.map { scores[$0] }.min() ?? 0
         return (0..<count).map { id in
-            // The score of added tokens is for GGUF readers; here it would lower the price of unknown characters.
-            let score = isAdded.contains(id) && scores[id] == VocabularyTable.addedScore ? 0 : scores[id]
+            // The scores of added tokens and holes are for GGUF readers; here the lowest score of all sets the price of
+            // unknown characters.
+            let isHole = stored.kinds[id] == .unused || stored.texts[id] == nil
+            let score =
+                isHole ? lowest : isAdded.contains(id) && scores[id] == VocabularyTable.addedScore ? 0 : scores[id]
             return [.string(stored.texts[id] ?? "[PAD\(id)]"), .double(Double(score))]
         }
     }

@@ -29,7 +29,7 @@ struct SpecialTokens: Sendable {
     private var texts: [Role: String] = [:]
 
     init(_ parts: TokenizerParts, sources: inout TokenizerSources) throws {
-        for role in Role.allCases where role.hasConfiguration || role == .eot || role == .eom {
+        for role in Role.allCases {
             texts[role] = sources.specialText("\(role.rawValue)_token")
         }
         // BERT's files have no beginning and end of text but tokens in their place.
@@ -40,11 +40,14 @@ struct SpecialTokens: Sendable {
             if let flag = sources.configuration["add_\(role.rawValue)_token"]?.boolValue { adds[role] = flag }
         }
         resolve(parts.table, sources: &sources)
+        ids.merge(parts.ownIDs) { found, _ in found }
         addEnds(parts.table, sources: &sources)
         applyArchitecture(parts, sources: sources)
         // Readers assume BOS for some tokenizers; say so where this one is known to do without.
-        if adds[.bos] == nil, parts.defaultAddsBOS, parts.model == "gpt2", sources.tokenizer != nil {
-            adds[.bos] = false
+        if adds[.bos] == nil, parts.defaultAddsBOS, let tokenizer = sources.tokenizer {
+            let className = sources.configuration["tokenizer_class"]?.stringValue
+            let isPlain = tokenizer.postProcessor == nil && className == "PreTrainedTokenizerFast"
+            if parts.model == "gpt2" || isPlain { adds[.bos] = false }
         }
         fill = Self.fillTokens(parts.table)
         suppressed = (sources.generationConfiguration["suppress_tokens"]?.arrayValue ?? []).compactMap(\.intValue)

@@ -107,6 +107,8 @@ struct TokenizerParts: Sendable {
     var addsSpacePrefix: Bool?
     /// What marks a token that continues a word, which GGUF writes the other way round; nil for other models.
     var continuationPrefix: String?
+    /// Ids that the vocabulary's own file gives, for what the files beside it leave open.
+    var ownIDs: [SpecialTokens.Role: Int] = [:]
     /// What readers assume when `add_bos_token` is missing.
     var defaultAddsBOS = false
 }

@@ -161,6 +161,13 @@ enum TokenText {
         return "<0x" + (digits.count == 1 ? "0" : "") + digits + ">"
     }
 
+    /// Whether a token only fills the vocabulary: `[PAD7]`.
+    static func isPadding(_ text: String) -> Bool {
+        guard text.hasPrefix("[PAD"), text.hasSuffix("]") else { return false }
+        let digits = text.utf8.dropFirst(4).dropLast()
+        return !digits.isEmpty && digits.allSatisfy { $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") }
+    }
+
     /// SentencePiece's mark for a blank.
     static let blank: Unicode.Scalar = "\u{2581}"
 
