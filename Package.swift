@@ -111,7 +111,7 @@ let package = Package(
             name: "TestSupport", dependencies: ["LanguageModels", "OCIArtifacts", "PromptRegistry"],
             path: "Tests/TestSupport", swiftSettings: checked),
         test("ByteIO"),
-        test("TensorTypes", ["ByteIO"]),
+        test("TensorTypes", ["ByteIO", "Fixtures"]),
         test("GGUF", ["ByteIO", "TensorTypes"]),
         test("Safetensors", ["ByteIO"]),
         test("SoftPrompts", ["Safetensors", "ByteIO"]),

@@ -33,6 +33,8 @@ public enum Fixtures {
         public static let tinyTokenization = Fixtures.url("Golden/tiny-tokenization.json")
         /// The same texts by SmolLM2's tokenizer.
         public static let smolLM2Tokenization = Fixtures.url("Golden/smollm2-tokenization.json")
+        /// Type, "plain" or "importance", digest of the bytes that ggml encodes; `Scripts/make_tensor_type_digests.py`.
+        public static let tensorTypes = Fixtures.url("Golden/tensor-types.tsv")
     }
 
     /// Labelled text, one JSON object a line: `input`, `target`, `split`.

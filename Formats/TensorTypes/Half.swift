@@ -90,10 +90,19 @@ extension UnsafeMutableRawPointer {
     func storeByte(_ value: UInt8, at offset: Int) { storeBytes(of: value, toByteOffset: offset, as: UInt8.self) }
 }
 
-/// `value` without its fraction, as C's cast does on x86: what does not fit becomes 0 in the low byte.
+/// `value` without its fraction, for magnitudes below 4194304; 0 for others and for not a number, as the low bytes of
+/// what C's cast gives on x86 for all that occurs here: a quotient of denormal numbers.
+///
+/// Without branches and conversions that check, so that loops over it vectorise.
 @inline(__always)
 func truncated(_ value: Float) -> Int32 {
-    value.magnitude < 0x1p31 ? Int32(value) : 0
+    let magnitude = value.magnitude < 4_194_304 ? value.magnitude : 0
+    let shifted = magnitude + 12_582_912
+    // Rounded to nearest; one less where that went up.
+    let above: Int32 = shifted - 12_582_912 > magnitude ? 1 : 0
+    let integer = Int32(bitPattern: shifted.bitPattern) &- 0x4B40_0000 &- above
+    let sign = Int32(bitPattern: value.bitPattern) &>> 31
+    return (integer ^ sign) &- sign
 }
 
 /// `value` rounded to the nearest integer, ties to even, for magnitudes up to 4194303, as ggml does it: adding 1.5 ·

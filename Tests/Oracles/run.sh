@@ -17,6 +17,9 @@ export TRANSFORMERS_VERBOSITY=error HF_HUB_OFFLINE=1
 failures=0
 check() { "$@" || failures=$((failures + 1)); }
 
+printf '## Tensor types: bytes against ggml (libgguf), values against gguf-py\n\n'
+check "$python" Tests/Oracles/tensor_types.py --measure "$measure"
+
 say 'dequantizing for transformers'
 "$python" - "$model" "$work/hf" << 'PYTHON'
 import sys

@@ -15,7 +15,7 @@ struct GridIndex: Sendable {
 
     /// - Parameters:
     ///   - levels: how many levels occur.
-    ///   - ranks: how many different distances count as near.
+    ///   - ranks: how many different distances count as near, up to 3.
     init<Point>(_ grid: Grid<Point>, levels: Int, ranks: Int) {
         let length = Point.scalarCount
         let bits = grid.bits
@@ -38,26 +38,26 @@ struct GridIndex: Sendable {
                 rest /= levels
             }
             guard !isPoint[Int(code)] else { continue }
-            var occurring: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
+            // The three least distances that occur.
+            var nearest: (UInt8, UInt8, UInt8) = (.max, .max, .max)
             for number in codes.indices {
                 let distance = Self.distance(code, codes[number], bits: bits)
                 distances[number] = distance
-                withUnsafeMutableBytes(of: &occurring) { $0[Int(distance >> 3)] |= 1 << (distance & 7) }
+                guard distance < nearest.2, distance != nearest.0, distance != nearest.1 else { continue }
+                if distance < nearest.0 {
+                    nearest = (distance, nearest.0, nearest.1)
+                } else if distance < nearest.1 {
+                    nearest = (nearest.0, distance, nearest.1)
+                } else {
+                    nearest.2 = distance
+                }
             }
             places[Int(code)] = Int32(-1 - neighbours.count)
             let start = neighbours.count
             neighbours.append(0)
-            var found = 0
-            var distance: UInt8 = 0
-            while found < ranks {
-                if withUnsafeBytes(of: &occurring, { $0[Int(distance >> 3)] & 1 << (distance & 7) != 0 }) {
-                    found += 1
-                    for number in codes.indices where distances[number] == distance {
-                        neighbours.append(UInt16(number))
-                    }
-                }
-                if distance == 255 { break }
-                distance += 1
+            for rank in 0..<ranks {
+                let distance = rank == 0 ? nearest.0 : rank == 1 ? nearest.1 : nearest.2
+                for number in codes.indices where distances[number] == distance { neighbours.append(UInt16(number)) }
             }
             neighbours[start] = UInt16(neighbours.count - start - 1)
         }

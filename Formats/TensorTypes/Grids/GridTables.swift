@@ -3,7 +3,7 @@
 ///
 /// A point is written in hexadecimal; from the lowest bits up, 2 bits (IQ1, IQ2) or 3 bits (IQ3) are the level of one
 /// value. What levels stand for is in ``Grid``. Facts: ggml's `ggml-common.h`, checked against the Python package gguf by
-/// `Tests/Oracles/tensor_type_grids.py`.
+/// `Tests/Oracles/tensor_types.py`.
 enum GridTables {
     /// 256 points of 8 levels below 3.
     static let iq2xxs: StaticString = """

@@ -1,31 +1,27 @@
 /// What IQ1_S and IQ1_M share: values rounded to -1, 0 or 1, plus or minus an eighth, times a scale.
 ///
 /// With three levels the best rounding can be found outright: in ascending order of values it is a matter of two
-/// borders, and prefix sums give the error of any two. Eight groups are searched at once.
+/// borders, and sums up to them give the error of any two. Eight groups are searched at once.
 enum TernarySearch {
     static let shift: Float = 0.125
 
     /// Eight groups of up to 32 values, their order and what was found.
     struct Space {
         let lanes: LaneSpace
-        /// Prefix sums in ascending order of values: 33 vectors each.
+        /// Room for prefix sums in ascending order of values: 33 vectors each (IQ1_S).
         let products: UnsafeMutablePointer<Lanes>
         let weights: UnsafeMutablePointer<Lanes>
-        /// The same of the other half of a group (IQ1_M).
-        let otherProducts: UnsafeMutablePointer<Lanes>
-        let otherWeights: UnsafeMutablePointer<Lanes>
         /// By rank and lane: which value it is.
         let order: UnsafeMutablePointer<SIMD8<UInt8>>
 
         static func with(_ body: (Space) -> Void) {
             LaneSpace.with(count: 32) { lanes in
-                withUnsafeTemporaryAllocation(of: Lanes.self, capacity: 132) { sums in
+                withUnsafeTemporaryAllocation(of: Lanes.self, capacity: 66) { sums in
                     withUnsafeTemporaryAllocation(of: SIMD8<UInt8>.self, capacity: 32) { order in
                         let sums = sums.baseAddress!
                         body(
                             Space(
-                                lanes: lanes, products: sums, weights: sums + 33, otherProducts: sums + 66,
-                                otherWeights: sums + 99, order: order.baseAddress!))
+                                lanes: lanes, products: sums, weights: sums + 33, order: order.baseAddress!))
                     }
                 }
             }

@@ -32,6 +32,10 @@ extension SIMD8<Float> {
         least(Self(repeating: high)).greatest(Self(repeating: low))
     }
 
+    /// The nearest integer, ties to even, for magnitudes up to 4194303.
+    @inline(__always)
+    var nearestSmall: Self { self + Self(repeating: 12_582_912) - Self(repeating: 12_582_912) }
+
     /// As ``nearestInteger(_:)``, whatever the value: the low 23 bits of `self` + 1.5 · 2^23, as a float.
     @inline(__always)
     var nearest: Self {

@@ -29,7 +29,8 @@ struct SymmetricSearch {
             var sumLX = Lanes.zero
             var sumL2 = Lanes.zero
             for i in 0..<count {
-                let level = self.level(x[i], inverse)
+                // No product exceeds `maximum` + 1, so the quick way to round will do (zero groups do not matter).
+                let level = (inverse * x[i]).nearestSmall.clamped(-maximum, maximum - 1)
                 sumLX += weightedX[i] * level
                 sumL2 += weights[i] * level * level
             }
@@ -47,11 +48,6 @@ struct SymmetricSearch {
         }
         fit.scale.replace(with: 0, where: fit.isZero)
         return fit
-    }
-
-    @inline(__always)
-    private func level(_ value: Lanes, _ inverse: Lanes) -> Lanes {
-        (inverse * value).nearest.clamped(-maximum, maximum - 1)
     }
 
     /// The level, counted from 0, that the search gave to a value of group `lane`.

@@ -159,55 +159,78 @@ enum IQ1_MFormat: EncodableBlockFormat, WeightedBlockFormat {
     }
 
     /// Tries all pairs of borders with the shifts of both halves up and down.
+    ///
+    /// Each sum runs over the ranks in order, as it did in ggml until 2026; later versions take differences of prefix
+    /// sums, which may round to another pair of borders.
     @inline(__always)
     private static func fit(_ space: TernarySearch.Space) -> TernarySearch.Fit {
         space.sort(count: 16)
-        let products = (space.products, space.otherProducts), weights = (space.weights, space.otherWeights)
-        products.0[0] = Lanes.zero
-        products.1[0] = Lanes.zero
-        weights.0[0] = Lanes.zero
-        weights.1[0] = Lanes.zero
-        for rank in 0..<16 {
-            for lane in 0..<8 {
-                let i = Int(space.order[rank][lane])
-                let w = space.lanes.weights[i][lane]
-                let product = w * space.lanes.values[i][lane]
-                let first = products.0[rank][lane], second = products.1[rank][lane]
-                products.0[rank &+ 1][lane] = i < 8 ? first + product : first
-                products.1[rank &+ 1][lane] = i < 8 ? second : second + product
-                let firstW = weights.0[rank][lane], secondW = weights.1[rank][lane]
-                weights.0[rank &+ 1][lane] = i < 8 ? firstW + w : firstW
-                weights.1[rank &+ 1][lane] = i < 8 ? secondW : secondW + w
-            }
-        }
         var fit = TernarySearch.Fit()
-        for i1 in 0...16 {
-            for i2 in i1...16 {
-                let first = half(products.0, weights.0, i1, i2)
-                let second = half(products.1, weights.1, i1, i2)
-                let low = Int32(truncatingIfNeeded: i1), high = Int32(truncatingIfNeeded: i2)
-                fit.consider(first.upX + second.upX, first.up2 + second.up2, low, high, variant: 0)
-                fit.consider(first.upX + second.downX, first.up2 + second.down2, low, high, variant: 1)
-                fit.consider(first.downX + second.upX, first.down2 + second.up2, low, high, variant: 2)
-                fit.consider(first.downX + second.downX, first.down2 + second.down2, low, high, variant: 3)
+        withUnsafeTemporaryAllocation(of: VariantSums.self, capacity: 48) { terms in
+            let terms = terms.baseAddress!
+            for rank in 0..<16 {
+                var x = Lanes.zero
+                var w = Lanes.zero
+                var isSecond = SIMD8<Int32>.zero
+                for lane in 0..<8 {
+                    let i = Int(space.order[rank][lane])
+                    x[lane] = space.lanes.values[i][lane]
+                    w[lane] = space.lanes.weights[i][lane]
+                    isSecond[lane] = i < 8 ? 0 : 1
+                }
+                for level in 0..<3 {
+                    terms[16 &* level &+ rank] = VariantSums(
+                        value: x, weight: w, level: Float(Int32(truncatingIfNeeded: level &- 1)),
+                        isSecondHalf: isSecond .!= SIMD8<Int32>.zero)
+                }
+            }
+            var low = VariantSums()
+            for i1 in 0...16 {
+                var middle = low
+                for i2 in i1...16 {
+                    var sums = middle
+                    for rank in i2..<16 { sums.add(terms[32 &+ rank]) }
+                    let first = Int32(truncatingIfNeeded: i1), second = Int32(truncatingIfNeeded: i2)
+                    fit.consider(sums.x.0, sums.w.0, first, second, variant: 0)
+                    fit.consider(sums.x.1, sums.w.1, first, second, variant: 1)
+                    fit.consider(sums.x.2, sums.w.2, first, second, variant: 2)
+                    fit.consider(sums.x.3, sums.w.3, first, second, variant: 3)
+                    if i2 < 16 { middle.add(terms[16 &+ i2]) }
+                }
+                if i1 < 16 { low.add(terms[i1]) }
             }
         }
         return fit
     }
 
-    /// The sums of one half of the groups for two borders, with the shift up and down. Levels are one apart, so sums
-    /// up to a border are all that is needed beside the whole; of squares, differences of the squares of levels.
-    @inline(__always)
-    private static func half(
-        _ products: UnsafePointer<Lanes>, _ weights: UnsafePointer<Lanes>, _ i1: Int, _ i2: Int
-    ) -> (upX: Lanes, downX: Lanes, up2: Lanes, down2: Lanes) {
-        let up = Lanes(repeating: 1.125), down = Lanes(repeating: 0.875)
-        let sum = products[i1] + products[i2]
-        let allX = products[16], allW = weights[16]
-        let more = Lanes(repeating: 1.25), less = Lanes(repeating: 0.75)
-        return (
-            allX * up - sum, allX * down - sum, allW * up * up + weights[i1] * less - weights[i2] * more,
-            allW * down * down + weights[i1] * more - weights[i2] * less
-        )
+    /// For each of the four variants of shifts what values contribute to the least-squares scale: weight · level ·
+    /// value, and weight · level².
+    private struct VariantSums {
+        var x = (Lanes.zero, Lanes.zero, Lanes.zero, Lanes.zero)
+        var w = (Lanes.zero, Lanes.zero, Lanes.zero, Lanes.zero)
+
+        init() {}
+
+        /// The contribution of one value of each group at a level.
+        @inline(__always)
+        init(value: Lanes, weight: Lanes, level: Float, isSecondHalf: LaneMask) {
+            let up = Lanes(repeating: level + TernarySearch.shift), down = Lanes(repeating: level - TernarySearch.shift)
+            let upX = weight * up * value, downX = weight * down * value
+            let upW = weight * up * up, downW = weight * down * down
+            x = (
+                upX, upX.replacing(with: downX, where: isSecondHalf),
+                downX.replacing(with: upX, where: isSecondHalf), downX
+            )
+            w = (
+                upW, upW.replacing(with: downW, where: isSecondHalf),
+                downW.replacing(with: upW, where: isSecondHalf), downW
+            )
+        }
+
+        @inline(__always)
+        mutating func add(_ other: VariantSums) {
+            x = (x.0 + other.x.0, x.1 + other.x.1, x.2 + other.x.2, x.3 + other.x.3)
+            w = (w.0 + other.w.0, w.1 + other.w.1, w.2 + other.w.2, w.3 + other.w.3)
+        }
     }
 }

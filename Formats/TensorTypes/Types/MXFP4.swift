@@ -44,32 +44,28 @@ enum E2M1 {
 
     /// Writes the nearest of `scale * doubled` for each value, two to a byte: those of the first half in low nibbles. Of
     /// equally near ones the lowest index wins, as it does where differences are lost to rounding.
-    /// - Parameters:
-    ///   - count: a multiple of 16.
     @inline(__always)
     static func pack(
         _ values: UnsafePointer<Float>, count: Int, scale: Float, into bytes: UnsafeMutableRawPointer
     ) {
-        for j in stride(from: 0, to: count / 2, by: 8) {
-            let low = nearest(values + j, scale: scale)
-            let high = nearest(values + (j &+ count / 2), scale: scale)
-            let packed = low | high &<< 4
-            for k in 0..<8 { bytes.storeByte(UInt8(truncatingIfNeeded: packed[k]), at: j &+ k) }
+        for j in 0..<(count / 2) {
+            let low = nearest(values[j], scale: scale)
+            let high = nearest(values[j &+ count / 2], scale: scale)
+            bytes.storeByte(UInt8(truncatingIfNeeded: low | high &<< 4), at: j)
         }
     }
 
     /// Negative values never lie nearer to a positive entry, nor positive ones to a negative: eight magnitudes decide.
     @inline(__always)
-    private static func nearest(_ values: UnsafePointer<Float>, scale: Float) -> SIMD8<UInt32> {
-        let value = UnsafeRawPointer(values).loadUnaligned(as: Lanes.self)
-        let magnitude = value.absolute
+    private static func nearest(_ value: Float, scale: Float) -> UInt32 {
+        let magnitude = value.magnitude
         var best = magnitude
-        var index = SIMD8<UInt32>.zero
+        var index: UInt32 = 0
         func consider(_ candidate: UInt32, _ entry: Float) {
-            let error = (Lanes(repeating: entry * scale) - magnitude).absolute
-            let isNearer = error .< best
-            best.replace(with: error, where: isNearer)
-            index.replace(with: candidate, where: isNearer)
+            let error = (entry * scale - magnitude).magnitude
+            let isNearer = error < best
+            best = isNearer ? error : best
+            index = isNearer ? candidate : index
         }
         consider(1, 1)
         consider(2, 2)
@@ -78,7 +74,7 @@ enum E2M1 {
         consider(5, 6)
         consider(6, 8)
         consider(7, 12)
-        let sign = value.bits &>> 28 & SIMD8<UInt32>(repeating: 8)
-        return index | sign.replacing(with: 0, where: index .== SIMD8<UInt32>.zero)
+        let sign = value.bitPattern &>> 28 & 8
+        return index == 0 ? 0 : index | sign
     }
 }

@@ -52,27 +52,3 @@ enum Q4_0Format: EncodableBlockFormat, WeightedBlockFormat {
         }
     }
 }
-
-/// The value of largest magnitude, with its sign; the first of equals.
-@inline(__always)
-func extreme(of values: UnsafePointer<Float>, count: Int) -> Float {
-    var magnitude: Float = 0
-    var value: Float = 0
-    for j in 0..<count where values[j].magnitude > magnitude {
-        magnitude = values[j].magnitude
-        value = values[j]
-    }
-    return value
-}
-
-/// The least and the greatest value.
-@inline(__always)
-func bounds(of values: UnsafePointer<Float>, count: Int) -> (least: Float, greatest: Float) {
-    var least = values[0]
-    var greatest = values[0]
-    for j in 1..<count {
-        if values[j] < least { least = values[j] }
-        if values[j] > greatest { greatest = values[j] }
-    }
-    return (least, greatest)
-}
