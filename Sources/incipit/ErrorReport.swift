@@ -40,7 +40,9 @@ enum ErrorReport {
         case let error as ByteIOError:
             switch error.code {
             case .notFound: return .notFound
-            case .notRegularFile, .outOfBounds, .invalidJSON, .duplicateKey, .unexpectedJSON: return .data
+            case .cancelled: return .interrupted
+            case .alreadyExists: return .usage
+            case .changed, .notRegularFile, .outOfBounds, .invalidJSON, .duplicateKey, .unexpectedJSON: return .data
             default: return .unavailable
             }
         case let error as ConversionError:
@@ -50,6 +52,8 @@ enum ErrorReport {
             case .destination: return .unavailable
             default: return .data
             }
+        case let error as GGUFError where error.code == .refusedEdit || error.code == .notFirstPart: return .usage
+        case let error as SafetensorsError where error.code == .missingFile: return .notFound
         case is GGUFError, is SafetensorsError, is TensorTypeError, is KernelsError, is FingerprintError, is ModelError,
             is TokenizationError, is SoftPromptError:
             return .data

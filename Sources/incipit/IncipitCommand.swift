@@ -24,10 +24,9 @@ struct IncipitCommand: AsyncParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            InspectCommand.self, FingerprintCommand.self, ConvertCommand.self, QuantizeCommand.self,
-            ImatrixCommand.self,
-            VerifyCommand.self, DiffCommand.self, TuneCommand.self, EvalCommand.self,
-            RunCommand.self,
+            InspectCommand.self, MetadataCommand.self, SplitCommand.self, MergeCommand.self, FingerprintCommand.self,
+            ConvertCommand.self, QuantizeCommand.self, ImatrixCommand.self, VerifyCommand.self, DiffCommand.self,
+            TuneCommand.self, EvalCommand.self, RunCommand.self,
             PromptCommand.self, PushCommand.self, PullCommand.self, ServeCommand.self, MethodsCommand.self,
         ])
 

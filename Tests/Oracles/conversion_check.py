@@ -189,7 +189,7 @@ def normalized(config):
             continue
         if key == "rope_parameters" and isinstance(value, dict):
             value = json.loads(json.dumps(value), parse_float=lambda t: float(np.float32(float(t))))
-            value.pop("factor", None) if value.get("rope_type") == "longrope" else None
+            value.pop("type", None)
         result[key] = float(np.float32(value)) if isinstance(value, float) else value
     return result
 

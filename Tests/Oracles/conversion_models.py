@@ -132,7 +132,7 @@ def make(name, folder, dtype=torch.float32, seed=7, config=None):
                 value.add_(1)
             if value.dim() == 1 and "gemma" in name:
                 # On a grid on which adding one loses nothing; see `Norm weights of Gemma` in conversion_check.py.
-                value.copy_(torch.round(value * 2**12) / 2**12)
+                value.copy_(torch.round(value * 2**12) / 2**12 + 0.0)
     model = model.to(dtype)
     model.save_pretrained(folder)
     write_tokenizer(folder, config.vocab_size)

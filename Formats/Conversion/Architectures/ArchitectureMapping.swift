@@ -26,6 +26,9 @@ public protocol ArchitectureMapping: Sendable {
     /// Adds the keys that no row gives.
     func addKeys(from config: HuggingFaceConfig, to keys: inout ArchitectureKeys) throws
 
+    /// What of the configuration has no place in GGUF and may be missed, a sentence each.
+    func notes(on config: HuggingFaceConfig) throws -> [String]
+
     /// Adds the fields that no row gives.
     func addFields(from model: GGUFModelView, to config: inout JSONObject) throws
 
@@ -81,6 +84,8 @@ public struct GGUFModelView {
     public let name: String
     public let metadata: GGUFMetadata
     public let size: ModelDimensions
+    /// The class that the configuration will name.
+    public let modelClass: ModelClass
     let floats: (_ tensor: String) throws -> [Float]?
     let hasTensor: (String) -> Bool
 
@@ -99,6 +104,7 @@ extension ArchitectureMapping {
     public var readsRopeFrequencies: Bool { false }
     public var isTiedByDefault: Bool { false }
     public func accepts(_ metadata: GGUFMetadata) -> Bool { true }
+    public func notes(on config: HuggingFaceConfig) throws -> [String] { [] }
     public func addKeys(from config: HuggingFaceConfig, to keys: inout ArchitectureKeys) throws {}
     public func addFields(from model: GGUFModelView, to config: inout JSONObject) throws {}
 

@@ -17,8 +17,16 @@ struct LlamaMapping: ArchitectureMapping {
         try LlamaFamily.addKeys(from: config, to: &keys)
     }
 
+    func notes(on config: HuggingFaceConfig) throws -> [String] { try LlamaFamily.notes(on: config) }
+
     func addFields(from model: GGUFModelView, to config: inout JSONObject) throws {
         try LlamaFamily.addFields(from: model, to: &config)
+        if model.modelClass.type == "mistral" {
+            // Mistral's class has no biases, and takes a window when it is not told that there is none.
+            config["attention_bias"] = nil
+            config["mlp_bias"] = nil
+            config["sliding_window"] = .null
+        }
     }
 
     func tensors(_ size: ModelDimensions) -> [TensorRule] {
@@ -43,6 +51,8 @@ struct MixtralMapping: ArchitectureMapping {
         try LlamaFamily.addKeys(from: config, to: &keys)
     }
 
+    func notes(on config: HuggingFaceConfig) throws -> [String] { try LlamaFamily.notes(on: config) }
+
     func addFields(from model: GGUFModelView, to config: inout JSONObject) throws {
         try LlamaFamily.addFields(from: model, to: &config)
         config["attention_bias"] = nil
@@ -63,6 +73,15 @@ struct MixtralMapping: ArchitectureMapping {
 
 /// What Llama and its relatives share.
 enum LlamaFamily {
+    static func notes(on config: HuggingFaceConfig) throws -> [String] {
+        let context = try config.int("max_position_embeddings") ?? 0
+        guard let window = try config.int("sliding_window"), window < context else { return [] }
+        return [
+            "\"sliding_window\" is \(window); llama of GGUF attends to everything, so that texts longer than that give other "
+                + "results"
+        ]
+    }
+
     static func addKeys(from config: HuggingFaceConfig, to keys: inout ArchitectureKeys) throws {
         if let size = try config.int("vocab_size") { try keys.count("vocab_size", size, path: config.path) }
         try HeadLength.addKeys(from: config, to: &keys)

@@ -187,7 +187,7 @@ struct Llama3Scaling: Equatable {
     ///
     /// The divisors do not change when context, low and high are multiplied by one number, so one of them is free: the
     /// published models' (1, 4, 8192) are tried first, then the line through the interpolated values is solved for a
-    /// context of 8192.
+    /// low of 1, which is every published model's.
     init?(divisors: [Float], base: Float) {
         guard let factor = divisors.max(), factor >= 1, factor.isFinite else { return nil }
         let length = divisors.count * 2
@@ -216,14 +216,13 @@ struct Llama3Scaling: Equatable {
         let slope = (first.y - last.y) / (first.x - last.x)
         let intercept = first.y - slope * first.x
         guard slope > 0, intercept < 0 else { return nil }
-        let span = 8192 / slope
-        func rounded(_ value: Double) -> Float {
-            let near = (value * 64).rounded() / 64
+        func rounded(_ value: Double, _ grid: Double) -> Float {
+            let near = (value / grid).rounded() * grid
             return Float(abs(near - value) < 1e-3 * abs(value) ? near : value)
         }
-        let low = rounded(-intercept * span)
+        let span = -1 / intercept
         let found = Llama3Scaling(
-            factor: factor, low: low, high: rounded(-intercept * span + span), originalContext: 8192)
+            factor: factor, low: 1, high: rounded(1 + span, 1.0 / 64), originalContext: rounded(slope * span, 1))
         guard fits(found) else { return nil }
         self = found
     }

@@ -40,11 +40,11 @@ struct HuggingFaceExport {
         var builder = TensorBuilder(file: file, dataType: dataType, isExplicit: requested != nil)
         try builder.add(mapping.tensors(size))
 
+        let modelClass = Self.modelClass(metadata, mapping)
         let view = GGUFModelView(
-            name: mapping.name, metadata: metadata, size: size,
+            name: mapping.name, metadata: metadata, size: size, modelClass: modelClass,
             floats: { name in try file.tensor(named: name).map { try file.floats(of: $0) } },
             hasTensor: { file.tensor(named: $0) != nil })
-        let modelClass = Self.modelClass(metadata, mapping)
         var config = JSONObject()
         config["architectures"] = [.string(modelClass.name)]
         config["model_type"] = .string(modelClass.type)

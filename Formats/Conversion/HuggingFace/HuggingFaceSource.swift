@@ -75,7 +75,7 @@ public struct HuggingFaceSource: ModelSource {
         tensors = builder.tensors
         streams = builder.streams
         origins = builder.origins
-        warnings = model.warnings + tokenizer.warnings + builder.finalWarnings()
+        warnings = try model.warnings + tokenizer.warnings + mapping.notes(on: config) + builder.finalWarnings()
     }
 
     private static func withArchitecture(

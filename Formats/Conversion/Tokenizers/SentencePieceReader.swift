@@ -137,7 +137,7 @@ enum SentencePieceReader {
         sources.warnings += normalizer.warnings(forByteLevel: false)
         var parts = TokenizerParts(model: "t5", preTokenizer: "default", table: table, hasScores: true)
         let blanks = MetaspaceSettings(tokenizer)
-        parts.addsSpacePrefix = blanks.addsPrefix
+        parts.addsSpacePrefix = blanks.addsPrefix || normalizer.prepend != nil
         // Either way of writing it: blanks are squeezed, or text is cut at them and the blanks thrown away.
         let squeezes = normalizer.steps.contains { type, value in
             type == "Replace" && (value["pattern"]?["Regex"]?.stringValue ?? "").hasPrefix(" {2,}")

@@ -16,9 +16,9 @@ struct TokenizerFolder: Sendable {
         let file: MappedFile
         do {
             file = try MappedFile(path: path(of: name))
-        } catch let error as ByteIOError where error.code == .notFound {
+        } catch  where error.code == .notFound {
             return nil
-        } catch let error as ByteIOError {
+        } catch {
             throw ConversionError(.malformed, error.message, path: path(of: name))
         }
         guard file.count <= Self.sizeLimit else {

@@ -61,7 +61,3 @@ struct MXFP4Weight: StoredWeight {
         }
     }
 }
-
-extension TensorType {
-    static let mxfp4 = TensorType(name: "MXFP4")!
-}
