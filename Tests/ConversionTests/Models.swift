@@ -19,7 +19,7 @@ enum Models {
 
     static var metadata: GGUFMetadata {
         [
-            "general.architecture": .text("llama"), "general.name": .text("small"), "split.no": .uint16(0),
+            "general.architecture": .text("llama"), "general.name": .text("small"),
             "llama.context_length": .uint32(64), "llama.embedding_length": .uint32(256),
             "llama.block_count": .uint32(1),
             "llama.attention.head_count": .uint32(4), "llama.attention.head_count_kv": .uint32(2),
@@ -37,8 +37,6 @@ enum Models {
     )
         throws -> GGUFWriter
     {
-        var metadata = metadata
-        metadata["split.no"] = nil
         var writer = try GGUFWriter(metadata: metadata)
         let matrices: [(String, Int)] = [
             ("token_embd", 8), ("blk.0.attn_q", 256), ("blk.0.attn_k", 128), ("blk.0.attn_v", 128),

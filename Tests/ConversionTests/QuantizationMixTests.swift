@@ -130,6 +130,31 @@ struct QuantizationMixTests {
         #expect(untied["output.weight"] == "Q6_K")
     }
 
+    /// SmolLM2-135M: 30 layers, rows of 576 (no multiple of 256) but for 1536 in the down projection, tied output.
+    private var smolLM2: [SourceTensor] {
+        tensors(layers: 30, rowLength: 576).filter { !$0.name.contains("ffn_gate_inp") }.map { tensor in
+            guard tensor.name.contains("ffn_down") else { return tensor }
+            return SourceTensor(name: tensor.name, type: .f16, dimensions: [1536, 4])
+        }
+    }
+
+    @Test(
+        "SmolLM2 gets the types that llama.cpp gives it",
+        arguments: [
+            ("Q4_K_M", ["Q8_0": 15, "Q5_0": 166, "Q6_K": 14, "Q4_K": 16]),
+            ("Q3_K_M", ["Q8_0": 1, "Q5_1": 2, "Q5_0": 58, "Q4_0": 120, "Q5_K": 1, "Q4_K": 29]),
+            ("IQ4_XS", ["Q8_0": 1, "IQ4_NL": 180, "Q5_K": 3, "IQ4_XS": 27]),
+            ("Q8_0", ["Q8_0": 211]),
+        ])
+    func smolLM2Table(mix: String, expected: [String: Int]) throws {
+        let types = types(try recipe(mix), smolLM2, heads: (9, 3), layers: 30)
+        var counts: [String: Int] = [:]
+        for (name, type) in types where name.hasSuffix("weight") && !name.contains("norm") {
+            counts[type, default: 0] += 1
+        }
+        #expect(counts == expected)
+    }
+
     @Test("grouped heads, eight experts, 80 layers and falcon change the choice")
     func models() throws {
         let tensors = tensors()

@@ -38,7 +38,7 @@ struct QuantizerTests {
             for tensor in file.tensors {
                 let origin = try #require(source.file.tensor(named: tensor.name))
                 let floats = try source.file.floats(of: origin)
-                #expect(Array(file.bytes(of: tensor)) == (try tensor.type.encoded(floats)), "\(tensor.name)")
+                #expect(try Array(file.bytes(of: tensor)) == tensor.type.encoded(floats), "\(tensor.name)")
             }
             #expect(file.tensor(named: "blk.0.attn_v.weight")?.type == .q6_K)
             #expect(file.tensor(named: "blk.0.attn_norm.weight")?.type == .f32)
@@ -113,14 +113,15 @@ struct QuantizerTests {
         #expect(try plan(source, "F16").problems.isEmpty)
         let same = try plan(source, "Q8_0")
         #expect(same.problems.isEmpty)
-        #expect(same.entries.allSatisfy(\.isCopied))
+        let isCopied = same.entries.allSatisfy(\.isCopied)
+        #expect(isCopied)
     }
 
     @Test("types of few bits demand an importance matrix, and one of another model is refused")
     func importance() throws {
         let source = try Models.source()
-        let problem = try #require(try plan(source, "IQ2_XS").problems.first)
-        #expect(problem.message.contains("incipit imatrix"))
+        let problems = try plan(source, "IQ2_XS").problems
+        #expect(problems.contains { $0.message.contains("incipit imatrix") })
         #expect(try plan(source, "Q2_K_S").problems.isEmpty == false)
         var matrix = ImportanceMatrix()
         for tensor in source.tensors where tensor.name.hasPrefix("blk") && tensor.dimensions.count == 2 {
