@@ -1,6 +1,6 @@
 # make help lists what there is.
 
-.PHONY: help demo test build bench interop oracles data format lint clean
+.PHONY: help demo test build bench interop oracles fuzz data format lint clean
 .DEFAULT_GOAL := help
 
 # Tests run on what is shipped, optimised code; they also look inside modules, so they have a build of their own.
@@ -33,6 +33,9 @@ interop: build ## Push and pull with skopeo and Debian's docker-registry
 oracles: build ## Logits, perplexity and training losses against transformers, llama.cpp and PEFT
 	@Tests/Oracles/run.sh
 
+fuzz: ## Fuzz every reader of foreign bytes (SECONDS=60 each; TARGET=gguf for one alone)
+	@SECONDS_EACH=$(or $(SECONDS),60) TARGET=$(TARGET) Tests/Fuzz/run.sh
+
 data: ## Check the labelled rows against WordNet
 	@Scripts/fetch-data.sh
 
@@ -43,4 +46,4 @@ lint: ## Check that layout
 	swift format lint --strict --parallel --recursive $(SOURCES)
 
 clean: ## Remove what was built (downloads in the cache stay)
-	rm -rf .build .build-tests Tests/Benchmarks/.build
+	rm -rf .build .build-tests Tests/Benchmarks/.build Tests/Fuzz/.build
