@@ -1,6 +1,6 @@
 # make help lists what there is.
 
-.PHONY: help demo test build bench interop oracles tokenizers data format lint clean
+.PHONY: help demo test build bench interop oracles tokenizers fuzz docs data format lint clean
 .DEFAULT_GOAL := help
 
 # Tests run on what is shipped, optimised code; they also look inside modules, so they have a build of their own.
@@ -36,6 +36,12 @@ oracles: build ## Logits, perplexity and training losses against transformers, l
 tokenizers: ## Ids of random texts before and after converting tokenizers, against tokenizers and SentencePiece
 	@Tests/Oracles/tokenizers.sh
 
+fuzz: ## Fuzz every reader of foreign bytes (SECONDS=60 each; TARGET=gguf for one alone)
+	@SECONDS_EACH=$(or $(SECONDS),60) TARGET=$(TARGET) Tests/Fuzz/run.sh
+
+docs: build ## Reference documentation of the library modules, with DocC
+	@Scripts/docs.sh
+
 data: ## Check the labelled rows against WordNet
 	@Scripts/fetch-data.sh
 
@@ -46,4 +52,4 @@ lint: ## Check that layout
 	swift format lint --strict --parallel --recursive $(SOURCES)
 
 clean: ## Remove what was built (downloads in the cache stay)
-	rm -rf .build .build-tests Tests/Benchmarks/.build
+	rm -rf .build .build-tests Tests/Benchmarks/.build Tests/Fuzz/.build

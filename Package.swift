@@ -113,11 +113,17 @@ let package = Package(
         // MARK: Tests: one target a module, and what they share
         .target(
             name: "Fixtures", path: "Fixtures",
-            exclude: ["Conversion", "Data", "Golden", "Models", "Scripts", "Tokenizers", "README.md"],
+            exclude: [
+                "Conversion", "Data", "Golden", "Malformed", "Models", "Scripts", "Tokenizers", "README.md",
+            ],
             sources: ["Fixtures.swift"], swiftSettings: checked),
         .target(
             name: "TestSupport", dependencies: ["LanguageModels", "OCIArtifacts", "PromptRegistry"],
             path: "Tests/TestSupport", swiftSettings: checked),
+        .target(
+            name: "FuzzHarness", dependencies: ["GGUF", "Safetensors", "Conversion", "Tokenization", "ChatTemplates"],
+            path: "Tests/Fuzz/Harness", swiftSettings: checked),
+        test("FuzzHarness", ["Fixtures"]),
         test("ByteIO"),
         test("TensorTypes", ["ByteIO", "Fixtures"]),
         test("GGUF", ["ByteIO", "TensorTypes"]),

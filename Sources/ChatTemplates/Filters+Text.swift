@@ -5,7 +5,7 @@ extension Filters {
     static func onText(_ transform: @escaping @Sendable (TemplateText) -> TemplateText) -> Body {
         { evaluator, value, _ throws(TemplateError) in
             let text = try evaluator.text(value)
-            try evaluator.budget.chargeText(text.count)
+            try evaluator.budget.chargeMapping(text.count)
             let result = transform(text)
             try evaluator.budget.chargeText(result.count)
             return .string(result)

@@ -162,6 +162,7 @@ enum TextMethods {
 
     private static func onText(_ transform: @escaping @Sendable (TemplateText) -> TemplateText) -> Methods.Body {
         { evaluator, value, _ throws(TemplateError) in
+            try evaluator.budget.chargeMapping(value.text?.count ?? 0)
             let result = transform(value.text ?? "")
             try evaluator.budget.chargeText(result.count)
             return .string(result)

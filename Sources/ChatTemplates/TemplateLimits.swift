@@ -50,6 +50,12 @@ final class Budget {
         try charge(1 + count / 8)
     }
 
+    /// Takes the work of looking up so many scalars in Unicode's tables, which is slower than copying them.
+    func chargeMapping(_ count: Int) throws(TemplateError) {
+        try charge(count / 2)
+        try chargeText(count)
+    }
+
     /// Takes the work of handling so many items.
     func chargeItems(_ count: Int) throws(TemplateError) {
         let (units, overflow) = count.multipliedReportingOverflow(by: 2)

@@ -89,7 +89,7 @@ struct HostileTemplateTests {
             "{% set ns = namespace(x=1) %}{% for i in range(1000) %}{% for j in [ns.x] %}{% set ns.x = loop %}{% endfor %}{% endfor %}",
             "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
             "{% macro f() %}{% for i in [1, 2] %}{{ f() }}{% endfor %}{% endmacro %}{{ f() }}",
-            "{% macro f(n) %}{{ caller() }}{% call f(n) %}{{ f(n) }}{% endcall %}{% endmacro %}{% call f(1) %}x{% endcall %}",
+            "{% macro f(n) %}{{ caller() }}{% call f(n) %}{{ caller() }}{% endcall %}{% endmacro %}{% call f(1) %}x{% endcall %}",
             "{% for x in [[1]] recursive %}{{ loop([x]) }}{% endfor %}",
             "{{ '%1000000000d' % 1 }}", "{{ '{:1000000000}'.format(1) }}", "{{ 'a'.center(1000000000) }}",
             "{{ 'a'|center(10000000000) }}", "{{ 'a'|indent(9223372036854775807, true) }}",
@@ -103,10 +103,7 @@ struct HostileTemplateTests {
         ])
     func ends(_ source: String) { #expect(failure(source) == .limit) }
 
-    @Test("Steps end at the standard limit, within seconds") func endsAtTheStandardLimit() {
-        #expect(
-            failure("{% for a in range(1000) %}{% for b in range(1000) %}{% endfor %}{% endfor %}", limits: .standard)
-                == .limit)
+    @Test("Text ends at the standard limit") func endsAtTheStandardLimit() {
         #expect(failure("{{ 'a' * (2 ** 24 + 1) }}", limits: .standard) == .limit)
     }
 
