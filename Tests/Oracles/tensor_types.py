@@ -20,8 +20,6 @@ import gguf
 import libgguf
 import numpy as np
 
-# Rows whose groups of 32 or 16 are zero in part trip an assertion in ggml's IQ encoders only when their weights
-# overflow; everything here stays below that.
 TYPES = (
     "Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS TQ1_0 TQ2_0 MXFP4 NVFP4 Q1_0 "
     "IQ3_S IQ3_XXS IQ2_S IQ2_XS IQ2_XXS IQ1_S IQ1_M"

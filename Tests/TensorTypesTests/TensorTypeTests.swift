@@ -78,10 +78,10 @@ struct TensorTypeTests {
 
     /// What encoding and decoding may change of evenly spread values between -1 and 1: the root mean square.
     static let tolerances: [(TensorType, Float)] = [
-        (.q4_0, 0.04), (.q4_1, 0.04), (.q5_0, 0.02), (.q5_1, 0.02), (.q8_0, 0.0025), (.q2_K, 0.19), (.q3_K, 0.1),
+        (.q4_0, 0.045), (.q4_1, 0.04), (.q5_0, 0.02), (.q5_1, 0.02), (.q8_0, 0.0025), (.q2_K, 0.19), (.q3_K, 0.1),
         (.q4_K, 0.04), (.q5_K, 0.02), (.q6_K, 0.011), (.iq4_nl, 0.07), (.iq4_xs, 0.07), (.iq3_s, 0.12),
         (.iq3_xxs, 0.14), (.iq2_s, 0.22), (.iq2_xs, 0.24), (.iq2_xxs, 0.27), (.iq1_s, 0.4), (.iq1_m, 0.4),
-        (.tq1_0, 0.3), (.tq2_0, 0.3), (.mxfp4, 0.1), (.nvfp4, 0.08), (.q1_0, 0.3), (.q2_0, 0.3),
+        (.tq1_0, 0.32), (.tq2_0, 0.32), (.mxfp4, 0.1), (.nvfp4, 0.08), (.q1_0, 0.3), (.q2_0, 0.3),
     ]
 
     @Test("encoding then decoding keeps values as close as the type allows", arguments: tolerances)

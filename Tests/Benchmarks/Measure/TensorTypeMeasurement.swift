@@ -9,8 +9,8 @@ enum EncodeMeasurement {
         let arguments = try Arguments(
             words, positional: ["TYPE", "FLOATS", "BLOCKS"], options: ["--row", "--importance", "--repeat"], flags: [])
         let type = try tensorType(arguments.positional[0])
-        let floats = try floats(at: arguments.positional[1])
-        let importance = try arguments.string("--importance").map(floats(at:))
+        let floats = try readFloats(arguments.positional[1])
+        let importance = try arguments.string("--importance").map(readFloats)
         let rowLength = try arguments.int("--row", default: floats.count)
         var bytes: [UInt8] = []
         let time = try best(arguments.int("--repeat", default: 1)) {
@@ -46,7 +46,7 @@ private func tensorType(_ name: String) throws -> TensorType {
     return type
 }
 
-private func floats(at path: String) throws -> [Float] {
+private func readFloats(_ path: String) throws -> [Float] {
     let bytes = try Data(contentsOf: URL(fileURLWithPath: path))
     return try bytes.withUnsafeBytes { try TensorType.f32.decoded($0) }
 }
