@@ -22,7 +22,7 @@ struct ConfigurationErrorTests {
     }
 
     static let cases: [Case] = [
-        Case("llama", "num_attention_heads", 0, "num_attention_heads"),
+        Case("llama", "num_attention_heads", 0, "attention.head_count: 0 is not between 1"),
         Case("qwen3", "num_attention_heads", 0, "attention.head_count: 0 is not between 1"),
         Case("llama", "num_attention_heads", -4, "a number from 0 to"),
         Case("llama", "num_attention_heads", "four", "a whole number is expected"),
@@ -54,15 +54,15 @@ struct ConfigurationErrorTests {
         Case("llama", "rope_parameters", ["rope_type": "linear"], "\"rope_scaling.factor\" is missing"),
         Case("llama", "rope_parameters", 5, "an object is expected"),
         Case("phi3", "num_attention_heads", 2, "2 values; 4 above 0 are expected"),
-        Case("gptneox", "rotary_pct", 1.5, "above 0 and no more than 1"),
+        Case("gptneox", "rope_parameters", ["partial_rotary_factor": 1.5], "above 0 and no more than 1"),
         Case("mixtral", "num_experts_per_tok", 4, "4 of 3 experts cannot be used"),
         Case("mixtral", "num_experts_per_tok", 0, "0 of 3 experts cannot be used"),
-        Case("mixtral", "num_local_experts", 4, "experts.3.w1.weight is missing"),
+        Case("mixtral", "num_local_experts", 4, "gate.weight has the shape 3x16; config.json says 4x16"),
         Case("qwen2", "use_sliding_window", true, "\"use_sliding_window\" is true"),
         Case("gemma3", "query_pre_attn_scalar", 100, "\"query_pre_attn_scalar\" is 100.0"),
         Case("gpt2", "activation_function", "relu", "gpt2 of GGUF computes gelu_new"),
         Case("llama", "tie_word_embeddings", false, "lm_head.weight is missing"),
-        Case("llama", "architectures", ["WizardForCausalLM"], "WizardForCausalLM is not known; supported are Gemma2"),
+        Case("llama", "architectures", ["WizardForCausalLM"], "WizardForCausalLM is not known; supported are GPT2"),
         Case("llama", "architectures", ["GptOssForCausalLM"], "gpt-oss has attention sinks"),
         Case("llama", "architectures", ["Qwen3NextForCausalLM"], "gated delta nets"),
         Case("llama", "architectures", nil, "\"architectures\" is missing"),

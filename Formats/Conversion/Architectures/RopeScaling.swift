@@ -212,7 +212,19 @@ struct Llama3Scaling: Equatable {
             let y = (1 / Double(divisor) - 1 / Double(factor)) / (1 - 1 / Double(factor))
             points.append((frequency / (2 * .pi), y))
         }
-        guard points.count >= 2, let first = points.first, let last = points.last, first.x != last.x else { return nil }
+        guard let first = points.first, let last = points.last, first.x != last.x else {
+            // One interpolated value fixes one number, none fixes none: low and high are taken to be the usual ones.
+            let contexts =
+                points.first.map { [Float(((3 * $0.y + 1) / $0.x).rounded())] } ?? (4..<24).map { Float(1 << $0) }
+            for context in contexts {
+                let found = Llama3Scaling(factor: factor, low: 1, high: 4, originalContext: context)
+                if fits(found) {
+                    self = found
+                    return
+                }
+            }
+            return nil
+        }
         let slope = (first.y - last.y) / (first.x - last.x)
         let intercept = first.y - slope * first.x
         guard slope > 0, intercept < 0 else { return nil }
