@@ -182,7 +182,8 @@ def make(root, vectors):
         configuration(folder, eos_token="</s>", unk_token="<unk>", pad_token="<pad>")
 
     tokenizer = Tokenizer(models.Unigram())
-    tokenizer.normalizer = normalizers.Sequence([normalizers.Strip(), normalizers.Replace(Regex(" {2,}"), " ")])
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Replace(Regex(" {2,}"), " "),
+                                                 normalizers.Replace(Regex(r"\A | \z"), "")])
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
     tokenizer.train_from_iterator(CORPUS, trainers.UnigramTrainer(
@@ -310,6 +311,7 @@ def compare(root):
             import sentencepiece
             processor = sentencepiece.SentencePieceProcessor(model)
             bad = [(t, e, processor.encode(t)) for t, e in pairs if processor.encode(t) != e]
+            bad = [b for b in bad if not (scores and same_score(scores, b[1], b[2]))]
             verdict += "; tokenizer.model " + ("ok" if not bad else f"{len(bad)} DIFFER, first {bad[0]!r}")
             wrong += bad
         from transformers import AutoTokenizer
