@@ -13,7 +13,7 @@ mkdir -p "$work"
 model=${1:-}
 if [ -z "$model" ]; then
     model=$work/f16.gguf
-    "$incipit" quantize "$(Scripts/fetch-model.sh)" "$model" F16 --force
+    "$incipit" quantize "$(Scripts/fetch-model.sh)" "$model" F16 --force --no-provenance
 fi
 "$python" Tests/Benchmarks/peers/compare_quantize.py --incipit "$incipit" --model "$model" --work "$work" \
     --rounds "${INCIPIT_ROUNDS:-5}"

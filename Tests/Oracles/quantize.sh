@@ -11,6 +11,6 @@ python=${INCIPIT_PYTHON:-$(Tests/Oracles/setup.sh)/bin/python}
 incipit=${INCIPIT:-.build/release/incipit}
 work=$cache/oracles-out/quantize
 mkdir -p "$work"
-"$incipit" quantize "$model" "$work/f16.gguf" F16 --force
+"$incipit" quantize "$model" "$work/f16.gguf" F16 --force --no-provenance
 "$python" Tests/Oracles/quantize_check.py --incipit "$incipit" --model "$work/f16.gguf" --work "$work" \
     F32 BF16 Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 Q6_K Q5_K_M Q4_K_M Q4_K_S Q3_K_M Q3_K_L Q2_K IQ4_NL IQ4_XS TQ1_0 TQ2_0

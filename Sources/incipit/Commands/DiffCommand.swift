@@ -109,11 +109,11 @@ struct DiffCommand: ParsableCommand {
             Output.line()
         }
         let overall = difference.overall
-        let equal = difference.tensors.count - differing.count
+        let equal = difference.tensors.count { $0.error?.isExact == true }
         Output.line(
             difference.isEqual
                 ? "equal: \(difference.tensors.count) tensors, all metadata"
-                : "\(equal) of \(difference.tensors.count) tensors equal; overall rmse \(Self.number(overall.rootMeanSquare)), "
+                : "\(equal) of \(difference.tensors.count) tensors hold equal numbers; overall rmse \(Self.number(overall.rootMeanSquare)), "
                     + "rel \(Self.number(overall.relative)), max \(Self.number(overall.greatest)), cos "
                     + String(format: "%.8f", overall.cosine))
     }
