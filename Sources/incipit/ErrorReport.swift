@@ -1,5 +1,6 @@
 import ArgumentParser
 import ByteIO
+import ChatTemplates
 import Conversion
 import Foundation
 import GGUF
@@ -48,7 +49,7 @@ enum ErrorReport {
         case let error as GGUFError where error.code == .refusedEdit || error.code == .notFirstPart: return .usage
         case let error as SafetensorsError where error.code == .missingFile: return .notFound
         case is GGUFError, is SafetensorsError, is TensorTypeError, is KernelsError, is FingerprintError, is ModelError,
-            is TokenizationError, is SoftPromptError:
+            is TokenizationError, is SoftPromptError, is TemplateError:
             return .data
         case is SamplerSettingsError: return .usage
         default:

@@ -27,6 +27,7 @@ struct IncipitCommand: AsyncParsableCommand {
             InspectCommand.self, MetadataCommand.self, SplitCommand.self, MergeCommand.self, FingerprintCommand.self,
             TuneCommand.self, EvalCommand.self, RunCommand.self,
             PromptCommand.self, PushCommand.self, PullCommand.self, ServeCommand.self, MethodsCommand.self,
+            TemplateCommand.self,
         ])
 
     /// Runs the command and reports a failure as one sentence with the exit code that belongs to it.
