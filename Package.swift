@@ -105,7 +105,7 @@ let package = Package(
         .executableTarget(
             name: "incipit",
             dependencies: [
-                "Evaluation", "PromptRegistry", "OCIClient", "OCIServer", logging,
+                "ChatTemplates", "Evaluation", "PromptRegistry", "OCIClient", "OCIServer", logging,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Sources/incipit", swiftSettings: checked),

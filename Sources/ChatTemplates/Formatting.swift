@@ -72,6 +72,11 @@ struct FormatSpecification {
     }
 
     init() {}
+
+    /// Whether nothing is specified, so that `True` stays a word and does not become 1.
+    var isPlain: Bool {
+        align == nil && sign == "-" && !isAlternate && width == 0 && groups == nil && precision == nil && type == nil
+    }
 }
 
 extension Evaluator {
@@ -79,7 +84,7 @@ extension Evaluator {
     func formatted(_ value: TemplateValue, _ format: FormatSpecification) throws(TemplateError) -> TemplateText {
         if case .undefined(let undefined) = value, format.type != nil || format.width > 0 { throw undefined.error }
         switch value {
-        case .bool where format.type == nil, .none, .string, .list, .tuple, .dictionary, .object, .undefined:
+        case .bool where format.isPlain, .none, .string, .list, .tuple, .dictionary, .object, .undefined:
             guard format.type == nil || format.type == "s", format.align != "=", format.groups == nil else {
                 throw TemplateError(.value, "The format does not go with a value of type \(value.typeName).")
             }

@@ -74,7 +74,9 @@ enum Globals {
         }
         try evaluator.budget.chargeItems(count)
         return .object(
-            try TemplateSequence(.range, (0..<count).map { .int(start + $0 * step) }, budget: evaluator.budget))
+            try TemplateSequence(
+                .range, (0..<count).map { .int(start + $0 * step) }, bounds: (start, end, step),
+                budget: evaluator.budget))
     }
 
     /// What `dict` and `namespace` take: a dictionary or pairs, and keyword arguments.

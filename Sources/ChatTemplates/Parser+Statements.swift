@@ -76,7 +76,9 @@ extension Parser {
     }
 
     private mutating func parseFor() throws(TemplateError) -> Statement.Kind {
+        let place = token.offset
         let target = try parseTarget(until: "in")
+        if target.names.contains("loop") { throw fail("'loop' is the loop itself and cannot be its item.", at: place) }
         try expect(name: "in")
         let iterated = try parseTuple(conditional: false, until: "recursive")
         let mark = unguarded.count

@@ -32,7 +32,6 @@ extension Evaluator {
         default: break
         }
         guard let name = key.text else {
-            if case .undefined(let undefined) = key, case .list = value { throw undefined.error }
             return .undefined(TemplateUndefined("\(value.objectDescription) has no element \(try shortText(key))"))
         }
         return try pythonAttribute(name, of: value) ?? missing(name, of: value)

@@ -65,6 +65,15 @@ indirect enum Target: Sendable {
     case name(String)
     case attribute(namespace: String, TemplateText)
     case tuple([Target])
+
+    /// The variables that are assigned to.
+    var names: [String] {
+        switch self {
+        case .name(let name): [name]
+        case .attribute: []
+        case .tuple(let targets): targets.flatMap(\.names)
+        }
+    }
 }
 
 struct Parameter: Sendable {

@@ -23,7 +23,7 @@ public struct TemplateDictionary: Sendable {
         self.init(pairs: pairs.map { (.string($0.0), $0.1) })
     }
 
-    /// Keys must be hashable: see ``Operators``.
+    /// Keys must be hashable: see `Operators`.
     init(pairs: [(TemplateValue, TemplateValue)]) {
         var keys: [TemplateValue] = []
         var values: [TemplateValue] = []

@@ -43,10 +43,15 @@ final class TemplateSequence: TemplateObject, @unchecked Sendable {
 
     let kind: Kind
     private let contents: [TemplateValue]
+    private let bounds: (start: Int, end: Int, step: Int)?
     private var position = 0
 
-    init(_ kind: Kind, _ items: [TemplateValue], budget: Budget) throws(TemplateError) {
+    /// - Parameter bounds: a range as it was asked for; without it one is made up from the items.
+    init(
+        _ kind: Kind, _ items: [TemplateValue], bounds: (start: Int, end: Int, step: Int)? = nil, budget: Budget
+    ) throws(TemplateError) {
         self.kind = kind
+        self.bounds = bounds
         contents = items
         let depth = TemplateList.depth(items)
         try budget.check(depth: Int(depth))
@@ -81,11 +86,13 @@ final class TemplateSequence: TemplateObject, @unchecked Sendable {
 
     override var representation: String {
         guard isRange else { return "<\(typeName)>" }
-        let numbers = contents.compactMap(\.integer)
-        let first = numbers.first ?? 0
-        let step = numbers.count > 1 ? numbers[1] - numbers[0] : 1
-        let end = (numbers.last.map { $0 + (step > 0 ? 1 : -1) }) ?? 0
-        return step == 1 ? "range(\(first), \(end))" : "range(\(first), \(end), \(step))"
+        var (start, end, step) = bounds ?? (0, 0, 1)
+        // A slice of a range knows its items only.
+        if bounds == nil, let first = contents.first?.integer, let last = contents.last?.integer {
+            step = contents.count > 1 ? (contents[1].integer ?? 0) &- first : 1
+            (start, end) = (first, last &+ (step > 0 ? 1 : -1))
+        }
+        return step == 1 ? "range(\(start), \(end))" : "range(\(start), \(end), \(step))"
     }
 }
 

@@ -158,7 +158,7 @@ extension TemplateValue {
 // MARK: - Equality
 
 extension TemplateValue: Hashable {
-    /// Python's `==`. The cost grows with the values' unfolded size; templates go through ``Operators``, which is bounded.
+    /// Python's `==`. The cost grows with the values' unfolded size; templates go through `Operators`, which is bounded.
     public static func == (a: TemplateValue, b: TemplateValue) -> Bool {
         if let equal = plainEquality(a, b) { return equal }
         switch (a, b) {

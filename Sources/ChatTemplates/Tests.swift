@@ -21,7 +21,7 @@ enum Tests {
         "mapping": { _, value, _ in if case .dictionary = value { true } else { false } },
         "sequence": { _, value, _ in
             switch value {
-            case .string, .list, .tuple, .dictionary: true
+            case .string, .list, .tuple, .dictionary, .undefined: true
             case .object(let object): (object as? TemplateSequence)?.isRange ?? false
             default: false
             }

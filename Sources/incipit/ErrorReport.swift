@@ -1,5 +1,6 @@
 import ArgumentParser
 import ByteIO
+import ChatTemplates
 import Conversion
 import Foundation
 import GGUF
@@ -55,7 +56,7 @@ enum ErrorReport {
             default: return .data
             }
         case is GGUFError, is SafetensorsError, is TensorTypeError, is KernelsError, is FingerprintError, is ModelError,
-            is TokenizationError, is SoftPromptError:
+            is TokenizationError, is SoftPromptError, is TemplateError:
             return .data
         case is SamplerSettingsError: return .usage
         default:

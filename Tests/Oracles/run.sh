@@ -64,4 +64,7 @@ for method in prompt-tuning prefix-tuning; do
     printf '\n'
 done
 
+printf '\n## Chat templates that llama.cpp ships, against transformers\n\n'
+check "$python" Tests/Oracles/chat_templates.py "$(swift build -c release --show-bin-path)/incipit template --batch"
+
 [ "$failures" = 0 ] || fail "$failures comparisons failed"
