@@ -27,7 +27,7 @@ struct MergeVocabulary: Sendable {
                 return Int32(number)
             }
         }
-        byteIds = isRaw ? try vocabulary.byteTokens(tokens) : [Int32](repeating: -1, count: 256)
+        let byteIds = isRaw ? try vocabulary.byteTokens(tokens) : [Int32](repeating: -1, count: 256)
         // Control tokens stay out: no text may become one. Tokens added by hand only fill what is free.
         var duplicates = 0
         for id in 0..<vocabulary.count {
@@ -46,8 +46,11 @@ struct MergeVocabulary: Sendable {
             let number = Int(symbol(bytes))
             if ids[number] < 0 { ids[number] = Int32(id) }
         }
-        byteSymbols = (0...255).map { symbol(CollectionOfOne(UInt8($0))) }
-        let missing = (0...255).count { isRaw ? byteIds[$0] < 0 : ids[Int(byteSymbols[$0])] < 0 }
+        let byteSymbols = (0...255).map { symbol(CollectionOfOne(UInt8($0))) }
+        // C0, C1 and F5…FF never occur in UTF-8.
+        let missing = (0..<0xF5).count {
+            $0 != 0xC0 && $0 != 0xC1 && (isRaw ? byteIds[$0] < 0 : ids[Int(byteSymbols[$0])] < 0)
+        }
 
         func text(_ half: ArraySlice<UInt8>) -> [UInt8]? {
             isRaw ? BlankMark.removed(from: half) : ByteAlphabet.decode(half)
@@ -64,6 +67,8 @@ struct MergeVocabulary: Sendable {
             }
             merges.insert(symbol(left), symbol(right), rank: UInt32(clamping: rank), merged: symbol(left + right))
         }
+        self.byteIds = byteIds
+        self.byteSymbols = byteSymbols
         self.merges = merges
         self.symbols = symbols
         self.ids = ids
