@@ -162,11 +162,11 @@ def sentence_piece(folder):
         "sp-bpe": dict(model_type="bpe", byte_fallback=True, normalization_rule_name="identity",
                        remove_extra_whitespaces=False, vocab_size=3000, character_coverage=0.98),
         "sp-bpe-unk": dict(model_type="bpe", normalization_rule_name="identity", remove_extra_whitespaces=False,
-                           vocab_size=2000, character_coverage=0.95),
+                           vocab_size=2000, character_coverage=0.98),
         "sp-unigram": dict(model_type="unigram", normalization_rule_name="nmt_nfkc", vocab_size=2000,
-                           character_coverage=0.97),
+                           character_coverage=0.98),
         "sp-unigram-plain": dict(model_type="unigram", normalization_rule_name="identity", vocab_size=2000,
-                                 remove_extra_whitespaces=False, character_coverage=0.97),
+                                 remove_extra_whitespaces=False, character_coverage=0.98),
     }
     for name, setup in setups.items():
         if not wanted(name):
