@@ -48,7 +48,9 @@ struct MergeVocabulary: Sendable {
         }
         let byteSymbols = (0...255).map { symbol(CollectionOfOne(UInt8($0))) }
         // C0, C1 and F5…FF never occur in UTF-8.
-        let missing = (0..<0xF5).count { $0 != 0xC0 && $0 != 0xC1 && (isRaw ? byteIds[$0] < 0 : ids[Int(byteSymbols[$0])] < 0) }
+        let missing = (0..<0xF5).count {
+            $0 != 0xC0 && $0 != 0xC1 && (isRaw ? byteIds[$0] < 0 : ids[Int(byteSymbols[$0])] < 0)
+        }
 
         func text(_ half: ArraySlice<UInt8>) -> [UInt8]? {
             isRaw ? BlankMark.removed(from: half) : ByteAlphabet.decode(half)

@@ -35,7 +35,7 @@ struct IncipitCommand: AsyncParsableCommand {
                 subcommands: [
                     InspectCommand.self, FingerprintCommand.self, ConvertCommand.self, QuantizeCommand.self,
                     ImatrixCommand.self, VerifyCommand.self, DiffCommand.self, MetadataCommand.self, TokenizeCommand.self,
-                    SplitCommand.self, MergeCommand.self,
+                    TemplateCommand.self, SplitCommand.self, MergeCommand.self,
                 ]),
         ])
 

@@ -48,7 +48,9 @@ import Testing
         for value in UInt32(0)..<0x110000 {
             guard let scalar = Unicode.Scalar(value) else { continue }
             let found = ScalarClasses.shared.of(value)
-            #expect(found.meets(.space) == scalar.properties.isWhitespace)
+            if found.meets(.space) != scalar.properties.isWhitespace {
+                Issue.record("U+\(String(value, radix: 16)) is \(found)")
+            }
             let expected: ScalarClass? =
                 switch scalar.properties.generalCategory {
                 case .uppercaseLetter: .uppercase
@@ -67,7 +69,8 @@ import Testing
                 default: nil
                 }
             let unassigned = ScalarClass(rawValue: 1 << 29)
-            guard found != unassigned else { continue }
+            // Unicode 17 made U+0295 a letter without case.
+            guard found != unassigned, value != 0x295 else { continue }
             if let expected {
                 if !expected.isSuperset(of: found) { Issue.record("U+\(String(value, radix: 16)) is \(found)") }
             } else if found.meets([.letter, .mark, .number, .punctuation, .symbol]) {
