@@ -34,8 +34,8 @@ struct IncipitCommand: AsyncParsableCommand {
                 name: "Model files",
                 subcommands: [
                     InspectCommand.self, FingerprintCommand.self, ConvertCommand.self, QuantizeCommand.self,
-                    ImatrixCommand.self, VerifyCommand.self, DiffCommand.self, MetadataCommand.self, TokenizeCommand.self,
-                    TemplateCommand.self, SplitCommand.self, MergeCommand.self,
+                    ImatrixCommand.self, VerifyCommand.self, DiffCommand.self, MetadataCommand.self,
+                    SplitCommand.self, MergeCommand.self, TokenizeCommand.self, TemplateCommand.self,
                 ]),
         ])
 
