@@ -66,6 +66,10 @@ say 'building the fuzzer'
 nice -n 19 swift build -c release --package-path Tests/Fuzz --product incipit-fuzz >&2
 fuzzer=$(swift build -c release --package-path Tests/Fuzz --show-bin-path)/incipit-fuzz
 
+# AddressSanitizer looks for its shadow memory where kernels with much address randomisation may have put the program.
+unrandomised=()
+if setarch -R true 2> /dev/null; then unrandomised=(setarch -R); fi
+
 found=0
 for target in $targets; do
     corpus=$work/$target/corpus findings=$work/$target/findings
@@ -76,7 +80,7 @@ for target in $targets; do
     before=$(find "$findings" -type f | wc -l)
     say "fuzzing $target for $each seconds"
     # Leaks are found by the leak check that AddressSanitizer makes at the end; one input may take 10 s.
-    INCIPIT_FUZZ_TARGET=$target nice -n 19 "$fuzzer" "$corpus" "$work/$target/seeds" \
+    INCIPIT_FUZZ_TARGET=$target nice -n 19 "${unrandomised[@]}" "$fuzzer" "$corpus" "$work/$target/seeds" \
         ${named:+-dict="$here/Dictionaries/$named.dict"} -artifact_prefix="$findings/" -max_total_time="$each" \
         -timeout=10 -rss_limit_mb="$memory" -malloc_limit_mb=1024 -max_len=65536 -print_final_stats=1 \
         > "$work/$target/log" 2>&1 || true
