@@ -5,16 +5,16 @@ import Kernels
 import SoftPrompts
 import Tokenization
 
-/// A model ready for use, with its tokenizer and the file it came from.
+/// A model ready for use, with its tokenizer and the file or folder it came from.
 public struct LoadedModel: Sendable {
     public let model: any LanguageModel
     public let tokenizer: any Tokenizer
-    public let file: GGUFFile
+    public let source: any ModelSource
     public let path: String
 
     /// What people call it: `general.name`, or the file's name.
     public var name: String {
-        if let name = try? file.metadata.stringIfPresent("general.name"), !name.isEmpty { return name }
+        if let name = try? source.metadata.stringIfPresent("general.name"), !name.isEmpty { return name }
         return (path as NSString).lastPathComponent
     }
 
@@ -32,32 +32,45 @@ public enum ModelLoader {
     ///
     /// - Throws: the format's, the model's or the tokenizer's error, each naming the file.
     public static func load(path: String, pool: ThreadPool) throws -> LoadedModel {
-        let file = try GGUFFile(path: path)
-        let architecture = try ModelCatalog.architecture(for: file, path: path)
-        let model = try architecture.load(file, pool: pool)
-        let tokenizer = try tokenizer(of: file)
+        try load(GGUFSource(GGUFFile(path: path)), pool: pool)
+    }
+
+    /// The same of a model in any container.
+    ///
+    /// Tensors of a GGUF file are read where they are mapped; those of other containers are made in memory, once.
+    public static func load(_ source: any ModelSource, pool: ThreadPool) throws -> LoadedModel {
+        let path = source.path
+        let architecture = try ModelCatalog.architecture(for: source.metadata, path: path)
+        let model = try architecture.load(source, pool: pool)
+        let tokenizer = try tokenizer(of: source.metadata, path: path)
         guard tokenizer.vocabularyCount <= model.shape.vocabularySize else {
             throw ModelError(
                 .invalidTokenizer,
                 "the tokenizer has \(tokenizer.vocabularyCount) tokens, but the embedding only "
                     + "\(model.shape.vocabularySize) rows", path: path)
         }
-        return LoadedModel(model: model, tokenizer: tokenizer, file: file, path: path)
+        return LoadedModel(model: model, tokenizer: tokenizer, source: source, path: path)
     }
 
     /// The tokenizer that a GGUF file describes.
     ///
     /// - Throws: `ModelError.invalidTokenizer` or the tokenizer's own error.
     public static func tokenizer(of file: GGUFFile) throws -> any Tokenizer {
-        let metadata = file.metadata
+        try tokenizer(of: file.metadata, path: file.path)
+    }
+
+    /// The tokenizer that a model's metadata describe.
+    ///
+    /// - Throws: `ModelError.invalidTokenizer` or the tokenizer's own error.
+    public static func tokenizer(of metadata: GGUFMetadata, path: String) throws -> any Tokenizer {
         let prefix = "tokenizer.ggml."
         guard let model = try metadata.stringIfPresent(prefix + "model") else {
             throw ModelError(
-                .invalidTokenizer, "tokenizer.ggml.model is missing; the file carries no tokenizer", path: file.path)
+                .invalidTokenizer, "tokenizer.ggml.model is missing; the file carries no tokenizer", path: path)
         }
         guard let tokens = try metadata.arrayIfPresent(prefix + "tokens")?.stringBytes, !tokens.isEmpty else {
             throw ModelError(
-                .invalidTokenizer, "tokenizer.ggml.tokens is missing or no list of strings", path: file.path)
+                .invalidTokenizer, "tokenizer.ggml.tokens is missing or no list of strings", path: path)
         }
         func id(_ role: String) throws -> Int? { try metadata.intIfPresent(prefix + role + "_token_id") }
         let description = TokenizerDescription(
