@@ -1,6 +1,6 @@
 # make help lists what there is.
 
-.PHONY: help demo test build bench interop oracles data format lint clean
+.PHONY: help demo test build bench interop oracles tokenizers fuzz docs data format lint clean
 .DEFAULT_GOAL := help
 
 # Tests run on what is shipped, optimised code; they also look inside modules, so they have a build of their own.
@@ -9,7 +9,7 @@ TESTING := -c release --scratch-path .build-tests -Xswiftc -enable-testing
 SOURCES := $(wildcard Package.swift Sources Formats Registry Tests Fixtures)
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1	\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-9s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1	\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
 
 build: ## Build the release executable
 	@Scripts/install-dependencies.sh
@@ -32,6 +32,16 @@ interop: build ## Push and pull with skopeo and Debian's docker-registry
 
 oracles: build ## Logits, perplexity and training losses against transformers, llama.cpp and PEFT
 	@Tests/Oracles/run.sh
+	@Tests/Oracles/tokenizers/run.sh
+
+tokenizers: ## Ids of random texts before and after converting tokenizers, against tokenizers and SentencePiece
+	@Tests/Oracles/tokenizers.sh
+
+fuzz: ## Fuzz every reader of foreign bytes (SECONDS=60 each; TARGET=gguf for one alone)
+	@SECONDS_EACH=$(or $(SECONDS),60) TARGET=$(TARGET) Tests/Fuzz/run.sh
+
+docs: build ## Reference documentation of the library modules, with DocC
+	@Scripts/docs.sh
 
 data: ## Check the labelled rows against WordNet
 	@Scripts/fetch-data.sh
@@ -43,4 +53,4 @@ lint: ## Check that layout
 	swift format lint --strict --parallel --recursive $(SOURCES)
 
 clean: ## Remove what was built (downloads in the cache stay)
-	rm -rf .build .build-tests Tests/Benchmarks/.build
+	rm -rf .build .build-tests Tests/Benchmarks/.build Tests/Fuzz/.build

@@ -20,6 +20,7 @@ let package = Package(
     name: "incipit",
     products: [
         .executable(name: "incipit", targets: ["incipit"]),
+        .library(name: "ChatTemplates", targets: ["ChatTemplates"]),
         .library(name: "Engine", targets: ["Evaluation", "Generation", "LanguageModels", "PromptTuning"]),
         .library(name: "Formats", targets: ["Conversion", "GGUF", "Safetensors", "SoftPrompts", "TensorTypes"]),
         .library(name: "Registry", targets: ["OCIArtifacts", "OCIClient", "OCIServer", "PromptRegistry"]),
@@ -57,9 +58,15 @@ let package = Package(
         .target(
             name: "Layers", dependencies: ["Kernels", "TensorTypes"], path: "Sources/Layers", swiftSettings: computing),
         .target(name: "Tokenization", path: "Sources/Tokenization", swiftSettings: checked),
+        .target(name: "ChatTemplates", path: "Sources/ChatTemplates", swiftSettings: checked),
+        .target(
+            name: "TokenizerFiles", dependencies: ["Tokenization", "GGUF"], path: "Sources/TokenizerFiles",
+            swiftSettings: checked),
         .target(
             name: "LanguageModels",
-            dependencies: ["Layers", "Tokenization", "GGUF", "Safetensors", "SoftPrompts", "Conversion"],
+            dependencies: [
+                "Layers", "Tokenization", "TokenizerFiles", "GGUF", "Safetensors", "SoftPrompts", "Conversion",
+            ],
             path: "Sources/LanguageModels", swiftSettings: checked),
         .target(
             name: "Generation", dependencies: ["LanguageModels", "SoftPrompts"], path: "Sources/Generation",
@@ -98,27 +105,35 @@ let package = Package(
         .executableTarget(
             name: "incipit",
             dependencies: [
-                "Evaluation", "PromptRegistry", "OCIClient", "OCIServer", logging,
+                "ChatTemplates", "Evaluation", "PromptRegistry", "OCIClient", "OCIServer", logging,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Sources/incipit", swiftSettings: checked),
 
         // MARK: Tests: one target a module, and what they share
         .target(
-            name: "Fixtures", path: "Fixtures", exclude: ["Data", "Golden", "Models", "Scripts", "README.md"],
+            name: "Fixtures", path: "Fixtures",
+            exclude: [
+                "Conversion", "Data", "Golden", "Malformed", "Models", "Scripts", "Tokenizers", "README.md",
+            ],
             sources: ["Fixtures.swift"], swiftSettings: checked),
         .target(
             name: "TestSupport", dependencies: ["LanguageModels", "OCIArtifacts", "PromptRegistry"],
             path: "Tests/TestSupport", swiftSettings: checked),
+        .target(
+            name: "FuzzHarness", dependencies: ["GGUF", "Safetensors", "Conversion", "Tokenization", "ChatTemplates"],
+            path: "Tests/Fuzz/Harness", swiftSettings: checked),
+        test("FuzzHarness", ["Fixtures"]),
         test("ByteIO"),
-        test("TensorTypes", ["ByteIO"]),
+        test("TensorTypes", ["ByteIO", "Fixtures"]),
         test("GGUF", ["ByteIO", "TensorTypes"]),
-        test("Safetensors", ["ByteIO"]),
+        test("Safetensors", ["ByteIO", "Fixtures"]),
         test("SoftPrompts", ["Safetensors", "ByteIO"]),
-        test("Conversion", ["GGUF", "SoftPrompts", "ByteIO", "TensorTypes"]),
+        test("Conversion", ["Fixtures", "GGUF", "Safetensors", "SoftPrompts", "ByteIO", "TensorTypes"]),
         test("Kernels", ["CKernels", "TensorTypes"]),
         test("Layers", ["Kernels", "TensorTypes"]),
-        test("Tokenization", ["Fixtures", "GGUF", "LanguageModels"]),
+        test("Tokenization", ["Fixtures", "GGUF", "TokenizerFiles"]),
+        test("ChatTemplates", ["Fixtures"]),
         test(
             "LanguageModels",
             ["Fixtures", "GGUF", "TensorTypes", "Kernels", "Layers", "SoftPrompts", "PromptTuning", "TestSupport"]),

@@ -31,8 +31,11 @@ public enum Fixtures {
         public static let tinyPEFT = Fixtures.url("Golden/tiny-peft.json")
         /// Texts and their ids by the tiny tokenizer.
         public static let tinyTokenization = Fixtures.url("Golden/tiny-tokenization.json")
+        public static let pretokenizers = Fixtures.url("Golden/pretokenizers.json")
         /// The same texts by SmolLM2's tokenizer.
         public static let smolLM2Tokenization = Fixtures.url("Golden/smollm2-tokenization.json")
+        /// Type, "plain" or "importance", digest of the bytes that ggml encodes; `Scripts/make_tensor_type_digests.py`.
+        public static let tensorTypes = Fixtures.url("Golden/tensor-types.tsv")
     }
 
     /// Labelled text, one JSON object a line: `input`, `target`, `split`.

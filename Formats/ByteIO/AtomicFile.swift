@@ -13,44 +13,28 @@ public enum AtomicFile {
     /// How names of temporary files start, for whoever sweeps a folder after a crash.
     public static let temporaryPrefix = ".incipit-tmp-"
 
-    /// Writes the file at `path`, replacing one that exists.
+    /// What to do when the destination exists already.
+    public enum Existing: Sendable {
+        /// Readers see the old content until the new one is complete.
+        case replace
+        /// Throw ``ByteIOError/Code/alreadyExists``: before the work, and again, without a gap, at its end.
+        case refuse
+    }
+
+    /// Writes the file at `path`.
     /// - Parameters:
     ///   - permissions: mode bits of the new file; nil means 0666 less the umask.
+    ///   - existing: whether a file that is there is replaced or protected.
+    ///   - expectedSize: bytes to set aside on the disk beforehand, so that a full disk is found before the work.
     ///   - body: writes the content.
     /// - Throws: what `body` throws, or ``ByteIOError`` when the system refuses (disk full, folder not writable).
     public static func write(
-        to path: String, permissions: UInt32? = nil, _ body: (inout Writer) throws -> Void
+        to path: String, permissions: UInt32? = nil, existing: Existing = .replace, expectedSize: Int? = nil,
+        _ body: (inout Writer) throws -> Void
     ) throws {
-        let folder = folder(of: path)
-        let temporary =
-            folder + "/" + temporaryPrefix + String(getpid()) + "-"
-            + String(UInt64.random(in: .min ... .max), radix: 36)
-        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
-        guard descriptor >= 0 else { throw ByteIOError.failed("write the file", path: path, number: errno) }
-        var isOpen = true
-        do {
-            if let permissions, fchmod(descriptor, mode_t(permissions)) != 0 {
-                throw ByteIOError.failed("set the permissions", path: path, number: errno)
-            }
-            var writer = Writer(descriptor: descriptor, path: path)
-            try body(&writer)
-            try writer.flush()
-            guard fsync(descriptor) == 0 else {
-                throw ByteIOError.failed("flush the file to disk", path: path, number: errno)
-            }
-            isOpen = false
-            guard close(descriptor) == 0 else {
-                throw ByteIOError.failed("close the file", path: path, number: errno)
-            }
-            guard rename(temporary, path) == 0 else {
-                throw ByteIOError.failed("put the new file in place", path: path, number: errno)
-            }
-        } catch {
-            if isOpen { close(descriptor) }
-            unlink(temporary)
-            throw error
-        }
-        try flushFolder(folder)
+        var group = try AtomicFileGroup(existing: existing, paths: [path])
+        try group.write(to: path, permissions: permissions, expectedSize: expectedSize, body)
+        try group.commit()
     }
 
     /// Writes `bytes` as the whole content of the file at `path`.
@@ -69,7 +53,8 @@ public enum AtomicFile {
         }
     }
 
-    private static func folder(of path: String) -> String {
+    /// The folder a path lies in: everything before the last slash, or ".".
+    public static func folder(of path: String) -> String {
         guard let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { return "." }
         return slash == path.utf8.startIndex ? "/" : String(path[..<slash])
     }
@@ -78,13 +63,19 @@ public enum AtomicFile {
 extension AtomicFile {
     /// A buffered, write-only file (or memory) that counts what went into it.
     public struct Writer: ~Copyable {
-        private let descriptor: Int32
-        private let path: String
+        let descriptor: Int32
+        let path: String
         private var buffer: [UInt8] = []
         private static var bufferSize: Int { 1 << 18 }
+        /// Bytes between two questions whether to continue.
+        static var pieceSize: Int { 1 << 25 }
 
         /// Bytes written so far, including those still in the buffer.
-        public private(set) var position = 0
+        public internal(set) var position = 0
+
+        /// Asked now and then during long writing, with ``position``; when it says no, writing throws
+        /// ``ByteIOError/Code/cancelled``. Shows progress and takes Ctrl-C.
+        public var shouldContinue: ((_ position: Int) -> Bool)?
 
         init(descriptor: Int32, path: String) {
             self.descriptor = descriptor
@@ -154,11 +145,18 @@ extension AtomicFile {
             if let failure { throw failure }
         }
 
+        func askWhetherToContinue(at position: Int) throws(ByteIOError) {
+            if let shouldContinue, !shouldContinue(position) {
+                throw ByteIOError(.cancelled, "writing was stopped; nothing is left behind", path: path)
+            }
+        }
+
         private func writeOut(_ bytes: UnsafeRawBufferPointer) throws(ByteIOError) {
             var rest = bytes[...]
             while !rest.isEmpty {
+                try askWhetherToContinue(at: position - rest.count)
                 let chunk = UnsafeRawBufferPointer(rebasing: rest)
-                let written = Foundation.write(descriptor, chunk.baseAddress, min(chunk.count, 1 << 30))
+                let written = Foundation.write(descriptor, chunk.baseAddress, min(chunk.count, Self.pieceSize))
                 if written < 0 {
                     if errno == EINTR { continue }
                     throw .failed("write the file", path: path, number: errno)

@@ -15,6 +15,12 @@ public struct ByteIOError: Error, Sendable, CustomStringConvertible, LocalizedEr
         public static let accessDenied = Code("access denied")
         /// The path names something that is not a regular file.
         public static let notRegularFile = Code("not a regular file")
+        /// The file to be written exists, and is not to be replaced.
+        public static let alreadyExists = Code("already exists")
+        /// Whoever asked for the work has stopped it.
+        public static let cancelled = Code("cancelled")
+        /// The file was changed by another program while it was read.
+        public static let changed = Code("changed")
         /// Another system call failed; see ``ByteIOError/systemError``.
         public static let system = Code("system")
         /// A read would pass the end of the bytes.
@@ -51,11 +57,18 @@ public struct ByteIOError: Error, Sendable, CustomStringConvertible, LocalizedEr
         let code: Code =
             switch number {
             case ENOENT: .notFound
-            case EACCES, EPERM: .accessDenied
+            case EACCES, EPERM, EROFS: .accessDenied
+            case EEXIST: .alreadyExists
             default: .system
             }
+        let advice =
+            switch number {
+            case ENOSPC, EDQUOT: "; make room or write to another disk"
+            case EFBIG: "; the file system does not hold files of this size"
+            default: ""
+            }
         return ByteIOError(
-            code, "cannot \(action): \(String(cString: strerror(number)))", path: path, systemError: number)
+            code, "cannot \(action): \(String(cString: strerror(number)))\(advice)", path: path, systemError: number)
     }
 
     public var description: String {

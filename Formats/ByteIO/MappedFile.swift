@@ -7,6 +7,21 @@ public struct FileIdentity: Hashable, Sendable {
     public let size: Int
     /// Nanoseconds since 1970, as the file system records them.
     public let modificationTime: Int64
+
+    init(_ status: stat) {
+        device = UInt64(truncatingIfNeeded: status.st_dev)
+        inode = UInt64(truncatingIfNeeded: status.st_ino)
+        size = Int(status.st_size)
+        modificationTime = Int64(status.st_mtim.tv_sec) &* 1_000_000_000 &+ Int64(status.st_mtim.tv_nsec)
+    }
+
+    /// The state of the file at `path` now.
+    /// - Throws: ``ByteIOError`` when it cannot be examined.
+    public init(path: String) throws(ByteIOError) {
+        var status = stat()
+        guard stat(path, &status) == 0 else { throw .failed("examine the file", path: path, number: errno) }
+        self.init(status)
+    }
 }
 
 /// A whole file mapped into memory, read-only.
@@ -47,10 +62,7 @@ public final class MappedFile: Sendable {
         self.count = size
         self.base = address
         self.isMapped = true
-        self.identity = FileIdentity(
-            device: UInt64(truncatingIfNeeded: status.st_dev), inode: UInt64(truncatingIfNeeded: status.st_ino),
-            size: size,
-            modificationTime: Int64(status.st_mtim.tv_sec) &* 1_000_000_000 &+ Int64(status.st_mtim.tv_nsec))
+        self.identity = FileIdentity(status)
     }
 
     /// Wraps a copy of `bytes`, so that whatever reads files also reads memory.

@@ -33,8 +33,8 @@ enum ArchitectureIdentity {
         "rope.scaling.alpha",
     ]
 
-    static func json(of file: GGUFFile) throws -> JSONValue {
-        let metadata = file.metadata
+    static func json(of source: any ModelSource) throws -> JSONValue {
+        let metadata = source.metadata
         let name = try metadata.architecture()
         var result = JSONObject()
         result["architecture"] = .string(name)
@@ -45,10 +45,13 @@ enum ArchitectureIdentity {
         }
         try addScaling(metadata, name, to: &result)
         removeDefaults(&result)
-        if let frequencies = file.tensor(named: "rope_freqs.weight"), frequencies.type.isDecodable {
+        if let frequencies = source.tensors.first(where: { $0.name == "rope_freqs.weight" }),
+            frequencies.type.isDecodable
+        {
             // The formula and the file agree to about this many digits; see the rounding in the converter.
             result["rope_freqs"] = .array(
-                try file.floats(of: frequencies).map { .string(String(format: "%.4e", Double($0))) })
+                try source.withBytes(of: frequencies) { try frequencies.type.decoded($0) }
+                    .map { .string(String(format: "%.4e", Double($0))) })
         }
         return .object(result)
     }

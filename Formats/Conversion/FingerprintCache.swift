@@ -6,23 +6,30 @@ import SoftPrompts
 /// Fingerprints of files seen before, one small JSON file each.
 struct FingerprintCache {
     /// Raised whenever the definition of the fingerprint or this record changes.
-    private static let version = 1
+    private static let version = 2
 
     private let path: String
     private let folder: String
     private let key: JSONValue
 
-    /// Nil when the file is not one on disk.
-    init?(folder: String, file: MappedFile) {
-        guard let identity = file.identity else { return nil }
-        let full = URL(fileURLWithPath: file.path).standardizedFileURL.path
-        key = [
-            "path": .string(full), "device": .string(String(identity.device)), "inode": .string(String(identity.inode)),
-            "size": JSONValue(identity.size), "modified": .integer(identity.modificationTime),
-            "version": JSONValue(Self.version),
-        ]
+    /// Nil when a file of the model is not one on disk.
+    /// - Parameter files: all files that decide the content, in order.
+    init?(folder: String, files: [SourceFile]) {
+        var parts: [JSONValue] = []
+        var paths: [UInt8] = []
+        for file in files {
+            guard let identity = file.identity else { return nil }
+            let full = URL(fileURLWithPath: file.path).standardizedFileURL.path
+            parts.append([
+                "path": .string(full), "device": .string(String(identity.device)),
+                "inode": .string(String(identity.inode)), "size": JSONValue(identity.size),
+                "modified": .integer(identity.modificationTime),
+            ])
+            paths += Array(full.utf8) + [0]
+        }
+        key = ["files": .array(parts), "version": JSONValue(Self.version)]
         self.folder = folder
-        let name = Digests.text(SHA256.hash(data: Array(full.utf8))).dropFirst("sha256:".count).prefix(32)
+        let name = Digests.text(SHA256.hash(data: paths)).dropFirst("sha256:".count).prefix(32)
         path = "\(folder)/\(name).json"
     }
 

@@ -45,36 +45,46 @@ public struct ModelFingerprint: Sendable, Equatable {
     /// Computes the fingerprint of a file, or takes it from the cache.
     /// - Parameters:
     ///   - cacheFolder: a folder for results, made when missing; nil does without. A result is used again while the
-    ///     file's path, device, inode, size and modification time (in nanoseconds) are the same. A cache that cannot
+    ///     path, device, inode, size and modification time (in nanoseconds) of every part are the same. A cache that cannot
     ///     be read or written is ignored.
     ///   - progress: called from several threads with the bytes hashed so far and in all.
     /// - Throws: ``FingerprintError`` when the file has no token embedding or no architecture.
     public static func compute(
         of file: GGUFFile, cacheFolder: String? = nil, progress: (@Sendable (_ done: Int, _ total: Int) -> Void)? = nil
     ) throws -> ModelFingerprint {
-        let cache = cacheFolder.flatMap { FingerprintCache(folder: $0, file: file.file) }
+        try compute(of: GGUFSource(file), cacheFolder: cacheFolder, progress: progress)
+    }
+
+    /// Computes the fingerprint of a model in any container; otherwise as for a file.
+    public static func compute(
+        of source: any ModelSource, cacheFolder: String? = nil,
+        progress: (@Sendable (_ done: Int, _ total: Int) -> Void)? = nil
+    ) throws -> ModelFingerprint {
+        let cache = cacheFolder.flatMap { FingerprintCache(folder: $0, files: source.files) }
         if let stored = cache?.read() { return stored }
-        let result = try hash(file, progress: progress)
+        let result = try hash(source, progress: progress)
         cache?.write(result)
         return result
     }
 
     private static func hash(
-        _ file: GGUFFile, progress: (@Sendable (_ done: Int, _ total: Int) -> Void)?
+        _ source: any ModelSource, progress: (@Sendable (_ done: Int, _ total: Int) -> Void)?
     ) throws -> ModelFingerprint {
-        guard file.tensor(named: TensorDigests.embeddingName) != nil else {
+        guard source.tensors.contains(where: { $0.name == TensorDigests.embeddingName }) else {
             throw FingerprintError(
                 .missingEmbedding,
                 "there is no tensor \(TensorDigests.embeddingName); this is no language model (an adapter, a projector or "
-                    + "a part of a split model?)", path: file.path)
+                    + "a part of a split model?)", path: source.path)
         }
-        let architecture = try ArchitectureIdentity.json(of: file)
-        let (tokenizer, details) = try TokenizerIdentity.json(of: file)
-        let digests = TensorDigests.compute(of: file, progress: progress)
+        let architecture = try ArchitectureIdentity.json(of: source)
+        let (tokenizer, details) = try TokenizerIdentity.json(of: source.metadata)
+        let digests = try TensorDigests.compute(of: source, progress: progress)
 
         var all = SHA256()
         for entry in digests { all.update(data: entry.digest) }
-        let embedding = digests.first { $0.tensor.name == TensorDigests.embeddingName }!.digest
+        guard let embedding = digests.first(where: { $0.tensor.name == TensorDigests.embeddingName })?.digest else {
+            preconditionFailure("the embedding was found above")
+        }
         let parts = (
             architecture: Digests.text(SHA256.hash(data: architecture.canonicalBytes())),
             embedding: Digests.text(embedding),
@@ -88,10 +98,10 @@ public struct ModelFingerprint: Sendable, Equatable {
         let base = BaseFingerprint(
             fingerprint: Digests.text(SHA256.hash(data: together.canonicalBytes())), weights: parts.weights,
             embedding: parts.embedding, tokenizer: parts.tokenizer, architecture: parts.architecture)
-        let source = try? file.metadata.stringIfPresent("incipit.source.fingerprint")
+        let root = try? source.metadata.stringIfPresent("incipit.source.fingerprint")
         return ModelFingerprint(
             base: base, tensors: digests.map(\.tensor),
-            source: source.flatMap { BaseFingerprint.isDigest($0) ? $0 : nil },
+            source: root.flatMap { BaseFingerprint.isDigest($0) ? $0 : nil },
             tokenizerDetails: details, architectureDetails: architecture, isFromCache: false)
     }
 }

@@ -1,3 +1,4 @@
+import ByteIO
 import GGUF
 import TensorTypes
 
@@ -20,6 +21,31 @@ public protocol ModelSource: Sendable {
     /// call, so that no more than one tensor a caller is held at a time. May be called from several threads at once.
     /// - Throws: what reading throws, and what `body` throws.
     func withBytes<R>(of tensor: SourceTensor, _ body: (UnsafeRawBufferPointer) throws -> R) throws -> R
+
+    /// Lends the bytes of one tensor in order, in pieces of whole rows: what is built needs a few megabytes, however
+    /// large the tensor. By default the whole is one piece.
+    func withPieces(of tensor: SourceTensor, _ body: (UnsafeRawBufferPointer) throws -> Void) throws
+
+    /// The files that decide the content, in order, by which results can be cached.
+    var files: [SourceFile] { get }
+}
+
+/// A file of a model and its state when it was opened.
+public struct SourceFile: Sendable {
+    public let path: String
+    /// Nil for what is in memory.
+    public let identity: FileIdentity?
+
+    public init(path: String, identity: FileIdentity?) {
+        self.path = path
+        self.identity = identity
+    }
+}
+
+extension ModelSource {
+    public func withPieces(of tensor: SourceTensor, _ body: (UnsafeRawBufferPointer) throws -> Void) throws {
+        try withBytes(of: tensor, body)
+    }
 }
 
 /// A tensor that a ``ModelSource`` can produce.
@@ -65,6 +91,7 @@ public struct GGUFSource: ModelSource {
 
     public var path: String { file.path }
     public var metadata: GGUFMetadata { file.metadata }
+    public var files: [SourceFile] { file.parts.map { SourceFile(path: $0.file.path, identity: $0.file.identity) } }
 
     public func withBytes<R>(of tensor: SourceTensor, _ body: (UnsafeRawBufferPointer) throws -> R) throws -> R {
         guard let place = places[tensor.name] else { preconditionFailure("\(tensor.name) is no tensor of \(path)") }

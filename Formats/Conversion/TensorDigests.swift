@@ -5,7 +5,7 @@ import GGUF
 import Synchronization
 import TensorTypes
 
-/// Hashes the tensors of a file in their canonical form, several at a time.
+/// Hashes the tensors of a model in their canonical form, several at a time.
 enum TensorDigests {
     static let embeddingName = "token_embd.weight"
     static let outputName = "output.weight"
@@ -19,23 +19,30 @@ enum TensorDigests {
 
     /// The digests of all tensors that count, in byte order of their names.
     static func compute(
-        of file: GGUFFile, progress: (@Sendable (_ done: Int, _ total: Int) -> Void)?
-    ) -> [Entry] {
-        let tensors = file.tensors.filter { !derivedNames.contains($0.name) }
+        of source: any ModelSource, progress: (@Sendable (_ done: Int, _ total: Int) -> Void)?
+    ) throws -> [Entry] {
+        let tensors = source.tensors.filter { !derivedNames.contains($0.name) }
         // Largest first, so that no thread is left with the embedding at the end.
         let order = tensors.indices.sorted { tensors[$0].byteCount > tensors[$1].byteCount }
         let total = tensors.reduce(0) { $0 + $1.byteCount }
         let results = Mutex<[Int: (data: [UInt8], entry: Entry)]>([:])
+        let failure = Mutex<(any Error)?>(nil)
         let done = Atomic(0)
         DispatchQueue.concurrentPerform(iterations: order.count) { position in
             let number = order[position]
             let tensor = tensors[number]
-            let data = Array(dataDigest(of: tensor, in: file))
-            let entry = entry(tensor, data: data)
-            results.withLock { $0[number] = (data, entry) }
+            guard failure.withLock({ $0 == nil }) else { return }
+            do {
+                let data = Array(try dataDigest(of: tensor, in: source))
+                let entry = entry(tensor, data: data)
+                results.withLock { $0[number] = (data, entry) }
+            } catch {
+                failure.withLock { $0 = $0 ?? error }
+            }
             let now = done.add(tensor.byteCount, ordering: .relaxed).newValue
             progress?(now, total)
         }
+        if let error = failure.withLock({ $0 }) { throw error }
         let byNumber = results.withLock { $0 }
         var entries = tensors.indices.compactMap { byNumber[$0]?.entry }
         if let output = tensors.firstIndex(where: { $0.name == outputName }),
@@ -49,12 +56,12 @@ enum TensorDigests {
         return entries
     }
 
-    private static func isSameForm(_ left: TensorInfo, _ right: TensorInfo) -> Bool {
+    private static func isSameForm(_ left: SourceTensor, _ right: SourceTensor) -> Bool {
         canonicalType(left.type) == canonicalType(right.type)
             && dimensionText(left.dimensions) == dimensionText(right.dimensions)
     }
 
-    private static func entry(_ tensor: TensorInfo, data: [UInt8]) -> Entry {
+    static func entry(_ tensor: SourceTensor, data: [UInt8]) -> Entry {
         let type = canonicalType(tensor.type)
         let dimensions = dimensionText(tensor.dimensions)
         var hash = SHA256()
@@ -80,24 +87,24 @@ enum TensorDigests {
     }
 
     /// Hashes the data; floats are widened in pieces that stay in the cache.
-    private static func dataDigest(of tensor: TensorInfo, in file: GGUFFile) -> SHA256.Digest {
-        let bytes = file.bytes(of: tensor)
+    private static func dataDigest(of tensor: SourceTensor, in source: any ModelSource) throws -> SHA256.Digest {
         var hash = SHA256()
-        guard tensor.type.isFloatWithinF32, tensor.type != .f32 else {
-            hash.update(bufferPointer: bytes)
-            return hash.finalize()
-        }
-        let size = tensor.type.bytesPerBlock
         let piece = 32768
-        withUnsafeTemporaryAllocation(of: Float.self, capacity: piece) { floats in
-            var start = 0
-            while start < bytes.count {
-                let end = min(start + piece * size, bytes.count)
-                tensor.type.decode(UnsafeRawBufferPointer(rebasing: bytes[start..<end]), into: floats)
-                let count = (end - start) / size
-                hash.update(
-                    bufferPointer: UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(floats)[..<(count * 4)]))
-                start = end
+        try withUnsafeTemporaryAllocation(of: Float.self, capacity: piece) { floats in
+            try source.withPieces(of: tensor) { bytes in
+                guard tensor.type.isFloatWithinF32, tensor.type != .f32 else {
+                    return hash.update(bufferPointer: bytes)
+                }
+                let size = tensor.type.bytesPerBlock
+                var start = 0
+                while start < bytes.count {
+                    let end = min(start + piece * size, bytes.count)
+                    tensor.type.decode(UnsafeRawBufferPointer(rebasing: bytes[start..<end]), into: floats)
+                    let count = (end - start) / size
+                    hash.update(
+                        bufferPointer: UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(floats)[..<(count * 4)]))
+                    start = end
+                }
             }
         }
         return hash.finalize()

@@ -7,8 +7,7 @@ enum TokenizerIdentity {
     private static let modelsWithScores: Set<String> = ["llama", "t5"]
 
     /// - Returns: the part that counts, and the part that is recorded beside it because converters differ in it.
-    static func json(of file: GGUFFile) throws -> (counted: JSONValue, details: JSONValue) {
-        let metadata = file.metadata
+    static func json(of metadata: GGUFMetadata) throws -> (counted: JSONValue, details: JSONValue) {
         let model = try metadata.stringIfPresent("tokenizer.ggml.model") ?? "none"
         var counted = JSONObject()
         counted["model"] = .string(model)

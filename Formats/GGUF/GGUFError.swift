@@ -19,6 +19,14 @@ public struct GGUFError: Error, Sendable, CustomStringConvertible, LocalizedErro
         public static let badTensor = Code("bad tensor")
         /// The tensor type is not known, or no longer exists.
         public static let unknownTensorType = Code("unknown tensor type")
+        /// The parts of a split model do not belong together, or one is missing.
+        public static let brokenSplit = Code("broken split")
+        /// A part of a split model other than the first was opened as a model.
+        public static let notFirstPart = Code("not the first part")
+        /// A piece of a file that was cut without regard to its content.
+        public static let rawPiece = Code("raw piece")
+        /// A change of metadata that would make the file unusable.
+        public static let refusedEdit = Code("refused edit")
         /// A metadata key that is asked for is not there.
         public static let missingKey = Code("missing key")
         /// A metadata value has another type than asked for.

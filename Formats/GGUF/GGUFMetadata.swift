@@ -38,6 +38,17 @@ public struct GGUFMetadata: Sendable {
         }
     }
 
+    /// Gives a pair another key, in its place.
+    /// - Precondition: `key` is there and `newKey` is not.
+    public mutating func rename(_ key: String, to newKey: String) {
+        guard let position = index[ExactString(key)], index[ExactString(newKey)] == nil else {
+            preconditionFailure("\(key) cannot be renamed to \(newKey)")
+        }
+        index[ExactString(key)] = nil
+        index[ExactString(newKey)] = position
+        entries[position].key = newKey
+    }
+
     /// Appends a pair unless the key is there already, and says whether it did.
     @discardableResult
     public mutating func append(_ key: String, _ value: GGUFValue) -> Bool {

@@ -141,6 +141,8 @@ public struct GGUFArray: Sendable {
     private let owner: MappedFile
     private let offset: Int
     private let byteCount: Int
+    /// Bytes of the elements as GGUF v3 encodes them.
+    var encodedByteCount: Int { byteCount }
 
     /// The caller has checked that `count` elements fill exactly these bytes.
     init(elementType: GGUFValueType, count: Int, owner: MappedFile, offset: Int, byteCount: Int) {
@@ -151,7 +153,8 @@ public struct GGUFArray: Sendable {
         self.byteCount = byteCount
     }
 
-    private init(elementType: GGUFValueType, count: Int, encoded: [UInt8]) {
+    /// As above, over bytes of its own.
+    init(elementType: GGUFValueType, count: Int, encoded: [UInt8]) {
         self.init(
             elementType: elementType, count: count, owner: MappedFile(bytes: encoded, name: "memory"), offset: 0,
             byteCount: encoded.count)

@@ -3,9 +3,13 @@ import TensorTypes
 
 /// Writes GGUF files (version 3, little endian).
 ///
-/// Tensors are added with their shape and a way to produce their bytes; ``write(to:)`` then streams header and data
+/// Tensors are added with their shape and a way to produce their bytes; ``write(to:existing:shouldContinue:)`` then streams header and data
 /// into a temporary file that takes the final name when all is well. At no time is more than one tensor's bytes in
-/// memory, and not even that when the source writes in pieces.
+/// memory, and not even that when the source writes in pieces. ``writeParts(prefix:limits:existing:shouldContinue:)``
+/// writes a split model.
+///
+/// The layout is the reference's: pairs and tensors in the order given, each tensor at the next multiple of the
+/// alignment, zeros between and after them. A file that has this layout is copied byte for byte.
 ///
 ///     var writer = try GGUFWriter(metadata: ["general.architecture": .text("llama")])
 ///     try writer.add(name: "token_embd.weight", type: .f32, dimensions: [64, 256], floats: values)
@@ -14,7 +18,7 @@ public struct GGUFWriter {
     /// Writes exactly the announced bytes of one tensor.
     public typealias Source = (inout AtomicFile.Writer) throws -> Void
 
-    private struct Tensor {
+    struct Tensor {
         var name: String
         var type: TensorType
         var dimensions: [Int]
@@ -24,7 +28,7 @@ public struct GGUFWriter {
 
     public private(set) var metadata: GGUFMetadata
     public let alignment: Int
-    private var tensors: [Tensor] = []
+    private(set) var tensors: [Tensor] = []
     private var names: Set<ExactString> = []
 
     /// - Parameters:
@@ -57,17 +61,33 @@ public struct GGUFWriter {
     }
 
     /// A writer of everything that is in a file, in the same order and with the same alignment.
-    public init(copying file: GGUFFile) throws(GGUFError) {
-        try self.init(metadata: file.metadata, alignment: file.alignment)
+    ///
+    /// All parts of a split model become one: the keys that number parts are left out then.
+    /// - Parameters:
+    ///   - file: the model; it is kept open.
+    ///   - metadata: written instead of the file's own.
+    public init(copying file: GGUFFile, metadata: GGUFMetadata? = nil) throws(GGUFError) {
+        var kept = metadata ?? file.metadata
+        if file.parts.count > 1 { for key in GGUFSplit.keys { kept[key] = nil } }
+        try self.init(metadata: kept, alignment: file.alignment)
         for tensor in file.tensors {
+            let part = file.parts[tensor.part]
             try add(name: tensor.name, type: tensor.type, dimensions: tensor.dimensions) { output in
-                try output.write(file.bytes(of: tensor))
+                if part.isBigEndian {
+                    try output.write(file.bytes(of: tensor))
+                } else {
+                    try output.copy(tensor.fileOffset..<tensor.fileOffset + tensor.byteCount, of: part.file)
+                }
             }
         }
     }
 
     /// Adds a tensor whose bytes `source` writes when the file is written.
-    /// - Parameter dimensions: ggml's order, 0 to 4 of them, `[0]` contiguous.
+    /// - Parameters:
+    ///   - name: at most 63 bytes, not used before.
+    ///   - type: of the bytes that are written.
+    ///   - dimensions: ggml's order, 0 to 4 of them, `[0]` contiguous.
+    ///   - source: called once for each writing.
     public mutating func add(
         name: String, type: TensorType, dimensions: [Int], source: @escaping Source
     ) throws(GGUFError) {
@@ -115,18 +135,36 @@ public struct GGUFWriter {
         try add(name: name, type: type, dimensions: dimensions, bytes: type.encoded(floats))
     }
 
-    /// Writes the file, replacing one that exists.
-    public func write(to path: String) throws {
-        try AtomicFile.write(to: path) { output in try write(into: &output) }
+    /// Bytes of the file that ``write(to:existing:shouldContinue:)`` makes.
+    public var fileByteCount: Int {
+        Layout(metadata: metadata, tensors: tensors[...], alignment: alignment).fileByteCount
+    }
+
+    /// Writes the file.
+    /// - Parameters:
+    ///   - path: where.
+    ///   - existing: whether a file that is there is replaced.
+    ///   - shouldContinue: asked now and then with the bytes written so far; false stops and leaves nothing behind.
+    public func write(
+        to path: String, existing: AtomicFile.Existing = .replace, shouldContinue: ((_ written: Int) -> Bool)? = nil
+    ) throws {
+        try AtomicFile.write(to: path, existing: existing, expectedSize: fileByteCount) { output in
+            output.shouldContinue = shouldContinue
+            try write(tensors[...], metadata: metadata, into: &output)
+        }
     }
 
     /// The whole file in memory.
     public func serialized() throws -> [UInt8] {
-        try AtomicFile.Writer.collecting { output in try write(into: &output) }
+        try AtomicFile.Writer.collecting { output in try write(tensors[...], metadata: metadata, into: &output) }
     }
 
-    private func write(into output: inout AtomicFile.Writer) throws {
-        try output.write(try header())
+    /// Writes one file with some of the tensors.
+    func write(
+        _ tensors: ArraySlice<Tensor>, metadata: GGUFMetadata, into output: inout AtomicFile.Writer
+    ) throws {
+        let layout = Layout(metadata: metadata, tensors: tensors, alignment: alignment)
+        try output.write(try layout.header())
         for tensor in tensors {
             try output.pad(to: alignment)
             let start = output.position
@@ -141,60 +179,51 @@ public struct GGUFWriter {
         // The reference pads after the header even when no tensor follows, and after the last tensor.
         try output.pad(to: alignment)
     }
-
-    private func header() throws(GGUFError) -> [UInt8] {
-        var header = ByteWriter()
-        header.write(bytes: GGUFLimits.magic)
-        header.write(UInt32(3))
-        header.write(UInt64(tensors.count))
-        header.write(UInt64(metadata.count))
-        for entry in metadata.entries {
-            header.write(string: Array(entry.key.utf8))
-            header.write(entry.value.type.rawValue)
-            header.write(value: entry.value)
-        }
-        var offset = 0
-        for tensor in tensors {
-            header.write(string: Array(tensor.name.utf8))
-            header.write(UInt32(tensor.dimensions.count))
-            for dimension in tensor.dimensions { header.write(UInt64(dimension)) }
-            header.write(tensor.type.id)
-            header.write(UInt64(offset))
-            let (padded, overflow) = tensor.byteCount.addingReportingOverflow(alignment - 1)
-            let (next, overflowToo) = offset.addingReportingOverflow(padded / alignment * alignment)
-            guard !overflow, !overflowToo else {
-                throw GGUFError(.invalidContent, "the tensors together are too large", tensor: tensor.name)
-            }
-            offset = next
-        }
-        return header.bytes
-    }
 }
 
-extension ByteWriter {
-    fileprivate mutating func write(string bytes: [UInt8]) {
-        write(UInt64(bytes.count))
-        write(bytes: bytes)
+// MARK: - The layout of one file
+
+extension GGUFWriter {
+    /// Where everything of one file goes.
+    struct Layout {
+        let metadata: GGUFMetadata
+        let tensors: ArraySlice<Tensor>
+        let alignment: Int
+
+        /// The header without its padding.
+        func header() throws(GGUFError) -> [UInt8] {
+            var infos: [GGUFEncoding.Tensor] = []
+            infos.reserveCapacity(tensors.count)
+            var offset = 0
+            for tensor in tensors {
+                infos.append(.init(name: tensor.name, type: tensor.type, dimensions: tensor.dimensions, offset: offset))
+                let (padded, overflow) = tensor.byteCount.addingReportingOverflow(alignment - 1)
+                let (next, overflowToo) = offset.addingReportingOverflow(padded / alignment * alignment)
+                guard !overflow, !overflowToo else {
+                    throw GGUFError(.invalidContent, "the tensors together are too large", tensor: tensor.name)
+                }
+                offset = next
+            }
+            return GGUFEncoding.header(metadata: metadata, tensors: infos)
+        }
+
+        /// Size of the whole file, padding included; `Int.max` when it cannot be counted.
+        var fileByteCount: Int {
+            var size = 24 + metadata.entries.reduce(0) { $0 + GGUFEncoding.byteCount(of: $1) }
+            size += tensors.reduce(0) { $0 + GGUFEncoding.byteCount(name: $1.name, dimensions: $1.dimensions.count) }
+            size = GGUFWriter.padded(size, to: alignment)
+            for tensor in tensors {
+                let (sum, overflow) = size.addingReportingOverflow(GGUFWriter.padded(tensor.byteCount, to: alignment))
+                guard !overflow else { return .max }
+                size = sum
+            }
+            return size
+        }
     }
 
-    fileprivate mutating func write(value: GGUFValue) {
-        switch value {
-        case .uint8(let value): write(value)
-        case .int8(let value): write(value)
-        case .uint16(let value): write(value)
-        case .int16(let value): write(value)
-        case .uint32(let value): write(value)
-        case .int32(let value): write(value)
-        case .float32(let value): write(value)
-        case .bool(let value): write(UInt8(value ? 1 : 0))
-        case .string(let value): write(string: value.bytes)
-        case .uint64(let value): write(value)
-        case .int64(let value): write(value)
-        case .float64(let value): write(value)
-        case .array(let array):
-            write(array.elementType.rawValue)
-            write(UInt64(array.count))
-            array.withEncodedBytes { write(bytes: $0) }
-        }
+    /// The next multiple of the alignment; `Int.max` when it cannot be counted.
+    static func padded(_ size: Int, to alignment: Int) -> Int {
+        let (sum, overflow) = size.addingReportingOverflow(alignment - 1)
+        return overflow ? .max : sum / alignment * alignment
     }
 }

@@ -29,6 +29,12 @@ public struct SafetensorsError: Error, Sendable, CustomStringConvertible, Locali
         public static let incompleteFile = Code("incomplete file")
         /// A tensor that is asked for is not there.
         public static let missingTensor = Code("missing tensor")
+        /// The index of a model in several files is not what it should be.
+        public static let invalidIndex = Code("invalid index")
+        /// Index and files do not hold the same tensors.
+        public static let indexMismatch = Code("index mismatch")
+        /// A file of the model is not there.
+        public static let missingFile = Code("missing file")
         /// A tensor's type is not the one needed.
         public static let unexpectedType = Code("unexpected type")
     }

@@ -29,13 +29,15 @@ public final class SafetensorsFile: Sendable {
     private let index: [ExactString: Int]
 
     /// Opens the file at `path`.
-    /// - Throws: ``SafetensorsError``, or ``ByteIO/ByteIOError`` when the file cannot be mapped.
+    /// - Throws: ``SafetensorsError``, or `ByteIOError` when the file cannot be mapped.
     public convenience init(path: String) throws {
         try self.init(file: MappedFile(path: path))
     }
 
     /// Reads a file that is held in memory.
-    /// - Parameter name: stands for the path in errors.
+    /// - Parameters:
+    ///   - bytes: the whole file; copied.
+    ///   - name: stands for the path in errors.
     public convenience init(bytes: [UInt8], name: String = "memory") throws {
         try self.init(file: MappedFile(bytes: bytes, name: name))
     }
@@ -63,11 +65,10 @@ public final class SafetensorsFile: Sendable {
     /// - Throws: ``SafetensorsError`` of code `missingTensor` that lists what there is.
     public func requireTensor(named name: String) throws(SafetensorsError) -> SafetensorsTensor {
         if let tensor = tensor(named: name) { return tensor }
-        let known = tensors.prefix(5).map(\.name.quotedForMessage).joined(separator: ", ")
-        let have =
-            tensors.isEmpty ? "the file has no tensors" : "the file has \(known)\(tensors.count > 5 ? ", …" : "")"
         throw SafetensorsError(
-            .missingTensor, "tensor \(name.quotedForMessage) is missing; \(have)", path: path, tensor: name)
+            .missingTensor,
+            "tensor \(name.quotedForMessage) is missing; the file has \(Self.listing(tensors.map(\.name), limit: 5))",
+            path: path, tensor: name)
     }
 
     /// The bytes of one of this file's tensors. Valid while the file object lives.
@@ -78,15 +79,25 @@ public final class SafetensorsFile: Sendable {
             rebasing: file.unsafeBytes[dataOffset + range.lowerBound..<dataOffset + range.upperBound])
     }
 
-    /// The values of a tensor as floats. F64 and 64-bit integers are rounded.
-    /// - Throws: ``SafetensorsError`` of code `unexpectedType` for types without a counterpart here.
+    /// The values of a tensor as floats. F64 and wide integers are rounded, small floats are exact, BOOL is 0 or 1.
+    /// - Throws: ``SafetensorsError`` of code `unexpectedType` for complex numbers.
     public func floats(of tensor: SafetensorsTensor) throws -> [Float] {
-        guard let type = tensor.type.tensorType, type.isDecodable else {
+        guard tensor.type.isDecodable else {
             throw SafetensorsError(
                 .unexpectedType,
-                "tensor \(tensor.name.quotedForMessage) is \(tensor.type), which cannot be read as numbers here; "
+                "tensor \(tensor.name.quotedForMessage) is \(tensor.type), which cannot be read as real numbers; "
                     + "save it as F32, F16 or BF16", path: path, tensor: tensor.name)
         }
-        return try type.decoded(bytes(of: tensor))
+        return [Float](unsafeUninitializedCapacity: tensor.elementCount) { buffer, count in
+            tensor.type.decode(bytes(of: tensor), into: buffer)
+            count = tensor.elementCount
+        }
+    }
+
+    /// "a, b, … (12 in all)": names for an error message.
+    static func listing(_ names: [String], limit: Int) -> String {
+        guard !names.isEmpty else { return "none" }
+        let shown = names.prefix(limit).map(\.quotedForMessage).joined(separator: ", ")
+        return names.count > limit ? "\(shown), … (\(names.count) in all)" : shown
     }
 }

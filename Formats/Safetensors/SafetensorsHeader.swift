@@ -53,8 +53,9 @@ struct SafetensorsHeader {
                 .headerTooLarge,
                 isGGUF
                     ? "this is a GGUF file, not a safetensors file"
-                    : "the header announces \(length) bytes; the format allows \(SafetensorsFile.headerLimit) "
-                        + "(is this a safetensors file?)", path: file.path, offset: 0)
+                    : "the header announces \(length) bytes; the format allows \(SafetensorsFile.headerLimit) (100 MB, "
+                        + "some 1.2 million tensors): this is no safetensors file, or its tensors must be saved in "
+                        + "several files", path: file.path, offset: 0)
         }
         guard length <= UInt64(file.count - 8) else {
             throw SafetensorsError(

@@ -8,7 +8,7 @@ public struct SafetensorsType: Hashable, Sendable, Comparable, CustomStringConve
     public let name: String
     /// Bits of a value. A BOOL takes a whole byte.
     public let bits: Int
-    private let rank: Int
+    let rank: Int
 
     private init(_ rank: Int, _ name: String, _ bits: Int) {
         self.rank = rank
@@ -33,13 +33,18 @@ public struct SafetensorsType: Hashable, Sendable, Comparable, CustomStringConve
     public static let f32 = SafetensorsType(name: "F32")!
     public static let f16 = SafetensorsType(name: "F16")!
     public static let bf16 = SafetensorsType(name: "BF16")!
+    public static let bool = SafetensorsType(name: "BOOL")!
+    public static let f4 = SafetensorsType(name: "F4")!
+    public static let f8E5M2 = SafetensorsType(name: "F8_E5M2")!
+    public static let f8E4M3 = SafetensorsType(name: "F8_E4M3")!
+    public static let f8E8M0 = SafetensorsType(name: "F8_E8M0")!
     public static let f64 = SafetensorsType(name: "F64")!
     public static let u8 = SafetensorsType(name: "U8")!
     public static let i8 = SafetensorsType(name: "I8")!
     public static let i32 = SafetensorsType(name: "I32")!
     public static let i64 = SafetensorsType(name: "I64")!
 
-    /// The same numbers as a ``TensorTypes/TensorType``, where there is one.
+    /// The same numbers as a `TensorType`, where there is one.
     public var tensorType: TensorType? {
         switch name {
         case "F32": .f32
@@ -66,6 +71,8 @@ public struct SafetensorsTensor: Sendable, Hashable {
     public let shape: [UInt64]
     /// Bytes from the start of the data to the tensor's first byte and past its last.
     public let dataOffsets: Range<Int>
+    /// The file of a ``SafetensorsModel`` that the tensor lies in, as position in ``SafetensorsModel/files``.
+    public internal(set) var part = 0
 
     public var byteCount: Int { dataOffsets.count }
     public var elementCount: Int { byteCount * 8 / type.bits }

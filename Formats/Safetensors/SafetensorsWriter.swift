@@ -24,14 +24,31 @@ public struct SafetensorsWriter {
     private let metadata: [(key: String, value: String)]
     private var tensors: [Tensor] = []
     private var names: Set<ExactString> = []
+    private var total = 0
 
     /// - Parameter metadata: written in this order; when empty no `__metadata__` is written.
     public init(metadata: [(key: String, value: String)] = []) { self.metadata = metadata }
+
+    /// Bytes of all tensors added so far.
+    public var byteCount: Int { total }
 
     /// Adds a tensor whose bytes `source` writes when the file is written.
     public mutating func add(
         name: String, type: SafetensorsType, shape: [Int], source: @escaping Source
     ) throws(SafetensorsError) {
+        let size = try Self.byteCount(name: name, type: type, shape: shape)
+        let (sum, overflow) = total.addingReportingOverflow(size)
+        guard !overflow else { throw SafetensorsError(.overflow, "the tensors together are too large", tensor: name) }
+        guard !ExactString.equal(name, "__metadata__"), names.insert(ExactString(name)).inserted else {
+            throw SafetensorsError(
+                .duplicateName, "tensor \(name.quotedForMessage) is added twice, or its name is reserved", tensor: name)
+        }
+        total = sum
+        tensors.append(Tensor(name: name, type: type, shape: shape, byteCount: size, source: source))
+    }
+
+    /// Bytes of a tensor of this shape.
+    static func byteCount(name: String, type: SafetensorsType, shape: [Int]) throws(SafetensorsError) -> Int {
         var elements = 1
         var overflow = false
         for dimension in shape {
@@ -47,38 +64,55 @@ public struct SafetensorsWriter {
             throw SafetensorsError(
                 .misaligned, "tensor \(name.quotedForMessage) does not fill whole bytes", tensor: name)
         }
-        guard name != "__metadata__", names.insert(ExactString(name)).inserted else {
-            throw SafetensorsError(
-                .duplicateName, "tensor \(name.quotedForMessage) is added twice, or its name is reserved", tensor: name)
-        }
-        tensors.append(Tensor(name: name, type: type, shape: shape, byteCount: bits / 8, source: source))
+        return bits / 8
     }
 
     /// Adds a tensor whose bytes are at hand.
     public mutating func add(
         name: String, type: SafetensorsType, shape: [Int], bytes: [UInt8]
     ) throws(SafetensorsError) {
-        try add(name: name, type: type, shape: shape) { output in try output.write(bytes) }
-        guard let added = tensors.last, added.byteCount == bytes.count else {
-            let expected = tensors.removeLast().byteCount
-            names.remove(ExactString(name))
+        let size = try Self.byteCount(name: name, type: type, shape: shape)
+        guard size == bytes.count else {
             throw SafetensorsError(
-                .wrongSize, "tensor \(name.quotedForMessage) has \(bytes.count) bytes; its shape needs \(expected)",
+                .wrongSize, "tensor \(name.quotedForMessage) has \(bytes.count) bytes; its shape needs \(size)",
                 tensor: name)
         }
+        try add(name: name, type: type, shape: shape) { output in try output.write(bytes) }
     }
 
     /// Adds a tensor of floats, written as F32, F16 or BF16.
     public mutating func add(name: String, type: SafetensorsType = .f32, shape: [Int], floats: [Float]) throws {
+        let bytes = try Self.encoded(floats, as: type, name: name, shape: shape)
+        try add(name: name, type: type, shape: shape, bytes: bytes)
+    }
+
+    /// Floats as bytes of a type, checked against the shape.
+    static func encoded(_ floats: [Float], as type: SafetensorsType, name: String, shape: [Int]) throws -> [UInt8] {
         guard let tensorType = type.tensorType, tensorType.isEncodable else {
             throw SafetensorsError(.unexpectedType, "floats cannot be written as \(type)", tensor: name)
         }
-        try add(name: name, type: type, shape: shape, bytes: tensorType.encoded(floats))
+        let bytes = try tensorType.encoded(floats)
+        let size = try byteCount(name: name, type: type, shape: shape)
+        guard size == bytes.count else {
+            throw SafetensorsError(
+                .wrongSize, "tensor \(name.quotedForMessage) has \(bytes.count) bytes; its shape needs \(size)",
+                tensor: name)
+        }
+        return bytes
     }
 
-    /// Writes the file, replacing one that exists, by way of a temporary file.
-    public func write(to path: String) throws {
-        try AtomicFile.write(to: path) { output in try write(into: &output) }
+    /// Writes the file by way of a temporary file.
+    /// - Parameters:
+    ///   - path: where.
+    ///   - existing: whether a file that is there is replaced.
+    ///   - shouldContinue: asked now and then with the bytes written so far; false stops and leaves nothing behind.
+    public func write(
+        to path: String, existing: AtomicFile.Existing = .replace, shouldContinue: ((_ written: Int) -> Bool)? = nil
+    ) throws {
+        try AtomicFile.write(to: path, existing: existing, expectedSize: total) { output in
+            output.shouldContinue = shouldContinue
+            try write(into: &output)
+        }
     }
 
     /// The whole file in memory.
@@ -86,7 +120,7 @@ public struct SafetensorsWriter {
         try AtomicFile.Writer.collecting { output in try write(into: &output) }
     }
 
-    private func write(into output: inout AtomicFile.Writer) throws {
+    func write(into output: inout AtomicFile.Writer) throws {
         let ordered = tensors.sorted { left, right in
             left.type == right.type ? ExactString(left.name) < ExactString(right.name) : left.type > right.type
         }
@@ -116,7 +150,8 @@ public struct SafetensorsWriter {
         guard json.count <= SafetensorsFile.headerLimit else {
             throw SafetensorsError(
                 .headerTooLarge,
-                "the header would have \(json.count) bytes; the format allows \(SafetensorsFile.headerLimit)")
+                "the header of \(tensors.count) tensors would have \(json.count) bytes; the format allows "
+                    + "\(SafetensorsFile.headerLimit) (100 MB): write the model in several files")
         }
         try output.write(withUnsafeBytes(of: UInt64(json.count).littleEndian) { Array($0) })
         try output.write(json)

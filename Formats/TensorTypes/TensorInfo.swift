@@ -4,13 +4,16 @@ public struct TensorInfo: Sendable, Hashable {
     public let type: TensorType
     /// In ggml's order: `[0]` is the contiguous dimension, the length of a row. Empty for a scalar.
     public let dimensions: [Int]
-    /// Bytes from the start of the file.
+    /// Bytes from the start of its file.
     public let fileOffset: Int
     public let byteCount: Int
     public let elementCount: Int
+    /// Which file of a model in several parts holds the bytes, from 0.
+    public let part: Int
 
     public init(
-        name: String, type: TensorType, dimensions: [Int], fileOffset: Int, byteCount: Int, elementCount: Int
+        name: String, type: TensorType, dimensions: [Int], fileOffset: Int, byteCount: Int, elementCount: Int,
+        part: Int = 0
     ) {
         self.name = name
         self.type = type
@@ -18,6 +21,7 @@ public struct TensorInfo: Sendable, Hashable {
         self.fileOffset = fileOffset
         self.byteCount = byteCount
         self.elementCount = elementCount
+        self.part = part
     }
 
     /// Values in a row.

@@ -8,7 +8,7 @@ public struct TensorType: Sendable {
 
     private init(row: UInt8) { self.row = row }
 
-    private var entry: TensorTypeTable.Row { TensorTypeTable.rows[Int(row)] }
+    var entry: TensorTypeTable.Row { TensorTypeTable.rows[Int(row)] }
 
     /// ggml's number, as GGUF stores it.
     public var id: UInt32 { entry.id }
@@ -47,15 +47,34 @@ extension TensorType {
     public static let q5_0 = TensorType(id: 6)!
     public static let q5_1 = TensorType(id: 7)!
     public static let q8_0 = TensorType(id: 8)!
+    public static let q8_1 = TensorType(id: 9)!
+    public static let q2_K = TensorType(id: 10)!
+    public static let q3_K = TensorType(id: 11)!
     public static let q4_K = TensorType(id: 12)!
     public static let q5_K = TensorType(id: 13)!
     public static let q6_K = TensorType(id: 14)!
+    public static let q8_K = TensorType(id: 15)!
+    public static let iq2_xxs = TensorType(id: 16)!
+    public static let iq2_xs = TensorType(id: 17)!
+    public static let iq3_xxs = TensorType(id: 18)!
+    public static let iq1_s = TensorType(id: 19)!
+    public static let iq4_nl = TensorType(id: 20)!
+    public static let iq3_s = TensorType(id: 21)!
+    public static let iq2_s = TensorType(id: 22)!
+    public static let iq4_xs = TensorType(id: 23)!
     public static let i8 = TensorType(id: 24)!
     public static let i16 = TensorType(id: 25)!
     public static let i32 = TensorType(id: 26)!
     public static let i64 = TensorType(id: 27)!
     public static let f64 = TensorType(id: 28)!
+    public static let iq1_m = TensorType(id: 29)!
     public static let bf16 = TensorType(id: 30)!
+    public static let tq1_0 = TensorType(id: 34)!
+    public static let tq2_0 = TensorType(id: 35)!
+    public static let mxfp4 = TensorType(id: 39)!
+    public static let nvfp4 = TensorType(id: 40)!
+    public static let q1_0 = TensorType(id: 41)!
+    public static let q2_0 = TensorType(id: 42)!
 }
 
 // MARK: - Sizes
@@ -83,9 +102,6 @@ extension TensorType {
 extension TensorType {
     /// Whether ``decode(_:into:)`` may be called.
     public var isDecodable: Bool { entry.format != nil }
-    /// Whether ``encode(_:into:)`` works.
-    public var isEncodable: Bool { entry.format is any EncodableBlockFormat.Type }
-
     /// Throws what to tell the user when tensors of this type cannot be turned into numbers here.
     public func requireDecodable(tensor: String? = nil) throws(TensorTypeError) {
         guard !isDecodable else { return }
@@ -114,32 +130,6 @@ extension TensorType {
         format.decode(source.baseAddress!, blockCount: blocks, into: destination.baseAddress!)
     }
 
-    /// Turns floats into whole blocks, byte for byte as ggml's reference does without an importance matrix.
-    /// - Parameters:
-    ///   - source: finite values, a multiple of ``blockSize`` of them. (F32, F16 and BF16 also take NaN and infinity.)
-    ///   - destination: room for `source.count / blockSize * bytesPerBlock` bytes or more.
-    /// - Throws: ``TensorTypeError`` when there is no encoder, the count is not whole blocks, or a value is not finite.
-    public func encode(
-        _ source: UnsafeBufferPointer<Float>, into destination: UnsafeMutableRawBufferPointer
-    ) throws {
-        let entry = entry
-        guard let format = entry.format as? any EncodableBlockFormat.Type else {
-            throw TensorTypeError(.notEncodable, "there is no encoder for tensor type \(entry.name)")
-        }
-        let (blocks, rest) = source.count.quotientAndRemainder(dividingBy: entry.blockSize)
-        guard rest == 0 else {
-            throw TensorTypeError(
-                .partialBlock, "\(source.count) values are not whole \(entry.name) blocks of \(entry.blockSize)")
-        }
-        precondition(blocks * entry.bytesPerBlock <= destination.count, "the destination is too small")
-        guard blocks > 0 else { return }
-        if isQuantized, let position = source.firstIndex(where: { !$0.isFinite }) {
-            throw TensorTypeError(
-                .notFinite, "value \(position) is \(source[position]); \(entry.name) can only hold finite values")
-        }
-        format.encode(source.baseAddress!, blockCount: blocks, into: destination.baseAddress!)
-    }
-
     /// Decodes into a new array.
     /// - Throws: ``TensorTypeError`` when the type is not decodable or the bytes are not whole blocks.
     public func decoded(_ source: UnsafeRawBufferPointer) throws(TensorTypeError) -> [Float] {
@@ -153,15 +143,6 @@ extension TensorType {
             decode(source, into: buffer)
             initialized = count
         }
-    }
-
-    /// Encodes into a new array. Throws as ``encode(_:into:)``.
-    public func encoded(_ values: [Float]) throws -> [UInt8] {
-        var bytes = [UInt8](repeating: 0, count: (values.count / blockSize) * bytesPerBlock)
-        try values.withUnsafeBufferPointer { source in
-            try bytes.withUnsafeMutableBytes { try encode(source, into: $0) }
-        }
-        return bytes
     }
 }
 

@@ -13,6 +13,10 @@ public struct TensorTypeError: Error, Sendable, CustomStringConvertible, Localiz
         public static let partialBlock = Code(name: "partialBlock")
         /// NaN or infinity where only finite values can be held.
         public static let notFinite = Code(name: "notFinite")
+        /// The type cannot be encoded without an importance.
+        public static let importanceRequired = Code(name: "importanceRequired")
+        /// An importance of the wrong length, or with a value that is negative or not finite.
+        public static let invalidImportance = Code(name: "invalidImportance")
     }
 
     public var code: Code

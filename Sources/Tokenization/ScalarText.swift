@@ -5,8 +5,13 @@
 struct ScalarText {
     let bytes: UnsafeBufferPointer<UInt8>
     private let classes = ScalarClasses.shared
+    /// Counts the scalars that runs walk over, where somebody asks (tests that scanning is linear).
+    private let walked: UnsafeMutablePointer<Int>?
 
-    init(_ bytes: UnsafeBufferPointer<UInt8>) { self.bytes = bytes }
+    init(_ bytes: UnsafeBufferPointer<UInt8>, walked: UnsafeMutablePointer<Int>? = nil) {
+        self.bytes = bytes
+        self.walked = walked
+    }
 
     /// The scalar at `position`, which is below `limit`, and the position behind it.
     ///
@@ -25,56 +30,72 @@ struct ScalarText {
         for offset in 1..<length {
             value = value << 6 | UInt32(bytes[position + offset] & 0x3F)
         }
-        return (value, position + length)
+        return (value < 0x110000 ? value : 0xFFFD, position + length)
     }
 
-    /// The classes of the scalar at `position` and the position behind it.
+    /// The class of the scalar at `position` and the position behind it.
     @inline(__always)
-    func traits(at position: Int, limit: Int) -> (traits: ScalarTraits, next: Int) {
+    func scalarClass(at position: Int, limit: Int) -> (found: ScalarClass, next: Int) {
         let first = bytes[position]
-        if first < 0x80 { return (classes.ascii(first), position + 1) }
+        if first < 0x80 { return (classes.ofASCII(first), position + 1) }
         let (value, next) = wideScalar(first, at: position, limit: limit)
-        return (classes.traits(of: value), next)
+        return (classes.of(value), next)
+    }
+
+    /// The class of the scalar at `position`, empty at the limit.
+    @inline(__always)
+    func peek(at position: Int, limit: Int) -> ScalarClass {
+        position < limit ? scalarClass(at: position, limit: limit).found : []
     }
 
     /// The byte at `position`, or 0 at the limit.
     @inline(__always)
     func byte(at position: Int, limit: Int) -> UInt8 { position < limit ? bytes[position] : 0 }
 
-    /// The end of the run, from `position`, of scalars with any of `traits`.
     @inline(__always)
-    func end(ofRunWithAny traits: ScalarTraits, from position: Int, limit: Int) -> Int {
-        var position = position
-        while position < limit {
-            let (found, next) = self.traits(at: position, limit: limit)
-            if found.isDisjoint(with: traits) { break }
-            position = next
+    func note(walkedFrom start: Int, to end: Int) { if let walked { walked.pointee += end - start + 1 } }
+
+    // MARK: - Runs
+
+    /// The end of the run, from `position`, of scalars in any of `classes`, at most `maximum` of them.
+    @inline(__always)
+    func end(ofRunOf classes: ScalarClass, from position: Int, limit: Int, atMost maximum: Int = .max) -> Int {
+        var end = position
+        var left = maximum
+        while end < limit, left > 0 {
+            let (found, next) = scalarClass(at: end, limit: limit)
+            if !found.meets(classes) { break }
+            end = next
+            left -= 1
         }
-        return position
+        note(walkedFrom: position, to: end)
+        return end
     }
 
-    /// The end of the run, from `position`, of scalars with none of `traits`.
+    /// The end of the run, from `position`, of scalars in none of `classes`.
     @inline(__always)
-    func end(ofRunWithout traits: ScalarTraits, from position: Int, limit: Int) -> Int {
-        var position = position
-        while position < limit {
-            let (found, next) = self.traits(at: position, limit: limit)
-            if !found.isDisjoint(with: traits) { break }
-            position = next
+    func end(ofRunOutside classes: ScalarClass, from position: Int, limit: Int) -> Int {
+        var end = position
+        while end < limit {
+            let (found, next) = scalarClass(at: end, limit: limit)
+            if found.meets(classes) { break }
+            end = next
         }
-        return position
+        note(walkedFrom: position, to: end)
+        return end
     }
 
     /// The end of the run of carriage returns, line feeds and, if `slash`, slashes.
     @inline(__always)
     func end(ofLineBreaksFrom position: Int, limit: Int, slash: Bool = false) -> Int {
-        var position = position
-        while position < limit {
-            let byte = bytes[position]
+        var end = position
+        while end < limit {
+            let byte = bytes[end]
             guard byte == 0x0A || byte == 0x0D || (slash && byte == 0x2F) else { break }
-            position += 1
+            end += 1
         }
-        return position
+        note(walkedFrom: position, to: end)
+        return end
     }
 
     /// `\s+(?!\S)|\s+` at white space: all of the run at the end of the text, else all but its last, but at least one.
@@ -82,29 +103,37 @@ struct ScalarText {
     func end(ofBlanksFrom position: Int, limit: Int) -> Int {
         var last = position
         var end = position
+        defer { note(walkedFrom: position, to: end) }
         while end < limit {
-            let (found, next) = traits(at: end, limit: limit)
-            guard found.contains(.space) else { return last > position ? last : end }
+            let (found, next) = scalarClass(at: end, limit: limit)
+            guard found.meets(.space) else { return last > position ? last : end }
             last = end
             end = next
         }
         return end
     }
 
-    /// `\s*[\r\n]+` at white space: up to the last line break of the run, or `nil` if it has none.
+    /// `\s*[\r\n]+|\s+(?!\S)|\s+` at white space: up to the last line break of the run, or as `end(ofBlanksFrom:)`.
     @inline(__always)
-    func end(ofBlankLinesFrom position: Int, limit: Int) -> Int? {
+    func end(ofLinesOrBlanksFrom position: Int, limit: Int) -> Int {
+        var last = position
         var end = position
-        var afterBreak: Int?
+        var afterBreak = position
+        defer { note(walkedFrom: position, to: end) }
         while end < limit {
-            let byte = bytes[end]
-            let (found, next) = traits(at: end, limit: limit)
-            guard found.contains(.space) else { break }
+            let (found, next) = scalarClass(at: end, limit: limit)
+            guard found.meets(.space) else {
+                if afterBreak > position { return afterBreak }
+                return last > position ? last : end
+            }
+            last = end
             end = next
-            if byte == 0x0A || byte == 0x0D { afterBreak = end }
+            if found.meets(.lineBreak) { afterBreak = end }
         }
-        return afterBreak
+        return afterBreak > position ? afterBreak : end
     }
+
+    // MARK: - Contractions
 
     /// `'(s|t|re|ve|m|ll|d)` at an apostrophe, or `nil`.
     ///

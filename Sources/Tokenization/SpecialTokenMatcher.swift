@@ -8,93 +8,133 @@ struct SpecialTokenMatcher: Sendable {
         case token(Int)
     }
 
+    /// Longer texts are no markers; without a limit one could make matching quadratic.
+    private static let longestText = 1024
+
     private struct Candidate: Sendable {
         let id: Int
-        let text: [UInt8]
-        let isHidden: Bool  // control or unknown: only found with `parseSpecial`
+        let length: Int
         let stripsLeft: Bool
         let stripsRight: Bool
     }
 
-    /// By first byte, longest first.
-    private var candidates = [[Candidate]](repeating: [], count: 256)
-    private var isEmpty = true
+    private struct Match {
+        let start: Int
+        let candidate: Int32
+    }
+
+    private var candidates: [Candidate] = []
+    /// What is always found: tokens added by hand.
+    private var visible = ByteTrie()
+    /// These and what is only found with `parseSpecial`: control and unknown.
+    private var all = ByteTrie()
+    /// First bytes of the tokens of each trie.
+    private var visibleFirsts = [Bool](repeating: false, count: 256)
+    private var allFirsts = [Bool](repeating: false, count: 256)
 
     init(tokens: [[UInt8]], kinds: [TokenKind], leftStripping: Set<Int>, rightStripping: Set<Int>) {
-        var seen: Set<[UInt8]> = []
         for (id, text) in tokens.enumerated() {
             let kind = kinds[id]
             guard kind == .control || kind == .userDefined || kind == .unknown, let first = text.first,
+                text.count <= Self.longestText,
                 // A text that is no UTF-8 never occurs in a String, and a torn one must not tear characters.
-                String(validating: text, as: UTF8.self) != nil, seen.insert(text).inserted
+                String(validating: text, as: UTF8.self) != nil
             else { continue }
-            isEmpty = false
-            candidates[Int(first)].append(
+            let number = Int32(candidates.count)
+            candidates.append(
                 Candidate(
-                    id: id, text: text, isHidden: kind != .userDefined, stripsLeft: leftStripping.contains(id),
+                    id: id, length: text.count, stripsLeft: leftStripping.contains(id),
                     stripsRight: rightStripping.contains(id)))
+            all.insert(text, number)
+            allFirsts[Int(first)] = true
+            if kind == .userDefined {
+                visible.insert(text, number)
+                visibleFirsts[Int(first)] = true
+            }
         }
-        for index in candidates.indices { candidates[index].sort { $0.text.count > $1.text.count } }
     }
 
     /// Calls `body` with the fragments of the text, in order; text fragments are never empty.
     func forEachFragment(
         of text: UnsafeBufferPointer<UInt8>, parseSpecial: Bool, _ body: (Fragment) -> Void
     ) {
-        var found = occurrences(in: text, parseSpecial: parseSpecial)
+        let found = matches(in: text, parseSpecial: parseSpecial)
         guard !found.isEmpty else {
             if !text.isEmpty { body(.text(0..<text.count)) }
             return
         }
-        if zip(found, found.dropFirst()).contains(where: { $0.start + $0.candidate.text.count > $1.start }) {
-            found = resolved(found, count: text.count)
-        }
         var position = 0
         for (index, match) in found.enumerated() {
-            let (start, candidate) = match
-            var end = start
+            let candidate = candidates[Int(match.candidate)]
+            var end = match.start
             if candidate.stripsLeft { while end > position, Self.isBlank(text[end - 1]) { end -= 1 } }
             if end > position { body(.text(position..<end)) }
             body(.token(candidate.id))
-            position = start + candidate.text.count
+            position = match.start + candidate.length
             let limit = index + 1 < found.count ? found[index + 1].start : text.count
             if candidate.stripsRight { while position < limit, Self.isBlank(text[position]) { position += 1 } }
         }
         if position < text.count { body(.text(position..<text.count)) }
     }
 
-    private func occurrences(
-        in text: UnsafeBufferPointer<UInt8>, parseSpecial: Bool
-    ) -> [(start: Int, candidate: Candidate)] {
-        guard !isEmpty else { return [] }
-        var found: [(start: Int, candidate: Candidate)] = []
-        candidates.withUnsafeBufferPointer { candidates in
-            for start in 0..<text.count {
-                let list = candidates[Int(text[start])]
-                if list.isEmpty { continue }
-                for candidate in list where parseSpecial || !candidate.isHidden {
-                    let length = candidate.text.count
-                    guard start + length <= text.count else { continue }
-                    var offset = 1
-                    while offset < length, text[start + offset] == candidate.text[offset] { offset += 1 }
-                    if offset == length { found.append((start, candidate)) }
-                }
+    /// The matches that count, in order, none overlapping another.
+    private func matches(in text: UnsafeBufferPointer<UInt8>, parseSpecial: Bool) -> [Match] {
+        let trie = parseSpecial ? all : visible
+        guard !trie.isEmpty else { return [] }
+        let firsts = parseSpecial ? allFirsts : visibleFirsts
+        var found: [Match] = []
+        var overlaps = false
+        var reach = 0
+        firsts.withUnsafeBufferPointer { firsts in
+            for start in 0..<text.count where firsts[Int(text[start])] {
+                guard let candidate = longest(in: text, at: start, upTo: .max, trie) else { continue }
+                found.append(Match(start: start, candidate: candidate))
+                if start < reach { overlaps = true }
+                reach = max(reach, start + candidates[Int(candidate)].length)
             }
         }
-        return found
+        return overlaps ? resolved(found, in: text, trie) : found
     }
 
-    /// Longest first over the whole text, then from the left; what overlaps an earlier choice is dropped.
-    private func resolved(
-        _ found: [(start: Int, candidate: Candidate)], count: Int
-    ) -> [(start: Int, candidate: Candidate)] {
-        var taken = [Bool](repeating: false, count: count)
-        var chosen: [(start: Int, candidate: Candidate)] = []
-        for match in found.sorted(by: { ($1.candidate.text.count, $0.start) < ($0.candidate.text.count, $1.start) }) {
-            let last = match.start + match.candidate.text.count - 1
+    /// The longest token at `start` of at most `limit` bytes.
+    private func longest(
+        in text: UnsafeBufferPointer<UInt8>, at start: Int, upTo limit: Int, _ trie: ByteTrie
+    ) -> Int32? {
+        var node = ByteTrie.root
+        var best: Int32 = -1
+        var position = start
+        let end = limit < text.count - start ? start + limit : text.count
+        while position < end, let next = trie.child(of: node, text[position]) {
+            node = next
+            position += 1
+            let value = trie.value(at: node)
+            if value >= 0 { best = value }
+        }
+        return best >= 0 ? best : nil
+    }
+
+    /// Longest first over the whole text, then from the left; what overlaps an earlier choice gives way to the next
+    /// shorter token at its place, or to none.
+    private func resolved(_ found: [Match], in text: UnsafeBufferPointer<UInt8>, _ trie: ByteTrie) -> [Match] {
+        func precedes(_ a: Match, _ b: Match) -> Bool {
+            let (x, y) = (candidates[Int(a.candidate)].length, candidates[Int(b.candidate)].length)
+            return x > y || (x == y && a.start < b.start)
+        }
+        var heap = BinaryHeap<Match>(precedes: precedes)
+        for match in found { heap.push(match) }
+        var taken = [Bool](repeating: false, count: text.count)
+        var chosen: [Match] = []
+        while let match = heap.pop() {
             // No chosen match is shorter, so one that overlaps covers an end.
-            guard !taken[match.start], !taken[last] else { continue }
-            for index in match.start...last { taken[index] = true }
+            guard !taken[match.start] else { continue }
+            let length = candidates[Int(match.candidate)].length
+            guard !taken[match.start + length - 1] else {
+                if let shorter = longest(in: text, at: match.start, upTo: length - 1, trie) {
+                    heap.push(Match(start: match.start, candidate: shorter))
+                }
+                continue
+            }
+            for index in match.start..<match.start + length { taken[index] = true }
             chosen.append(match)
         }
         return chosen.sorted { $0.start < $1.start }

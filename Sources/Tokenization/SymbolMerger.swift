@@ -6,6 +6,9 @@ struct SymbolMerger: Sendable {
     /// The row: filled by the caller, then merged in place.
     var symbols: [Int32] = []
 
+    /// Pairs looked at and heap steps taken so far: what tests measure growth by.
+    private(set) var work = 0
+
     private var pairs: [UInt64] = []
     private var previous: [Int32] = []
     private var next: [Int32] = []
@@ -23,6 +26,7 @@ struct SymbolMerger: Sendable {
         pairs.removeAll(keepingCapacity: true)
         for index in 1..<symbols.count { pairs.append(table.lookUp(symbols[index - 1], symbols[index])) }
         while true {
+            work &+= pairs.count
             var best = UInt64.max
             var at = -1
             for index in 0..<pairs.count where pairs[index] < best {
@@ -48,6 +52,7 @@ struct SymbolMerger: Sendable {
         heap.removeAll(keepingCapacity: true)
         for index in 0..<count - 1 { push(table, index, index + 1) }
         while let entry = pop() {
+            work &+= 1
             let left = Int(entry & 0xFFFF_FFFF)
             guard symbols[left] >= 0, next[left] >= 0 else { continue }
             let right = Int(next[left])
@@ -75,6 +80,7 @@ struct SymbolMerger: Sendable {
         while child > 0 {
             let parent = (child - 1) / 2
             guard heap[parent] > entry else { break }
+            work &+= 1
             heap[child] = heap[parent]
             child = parent
         }
@@ -90,6 +96,7 @@ struct SymbolMerger: Sendable {
             guard child < heap.count else { break }
             if child + 1 < heap.count, heap[child + 1] < heap[child] { child += 1 }
             guard heap[child] < last else { break }
+            work &+= 1
             heap[parent] = heap[child]
             parent = child
         }

@@ -9,6 +9,8 @@ public struct TokenizationError: Error, Sendable, CustomStringConvertible {
 
         /// The vocabulary contradicts itself (no tokens, lists of different lengths, …).
         public static let invalidVocabulary = Code("invalidVocabulary")
+        /// There is no tokenizer at all where one was looked for.
+        public static let noTokenizer = Code("noTokenizer")
         /// No tokenizer is known under the model name that the file gives.
         public static let unknownModel = Code("unknownModel")
         /// No pre-tokenizer is known under the name that the file gives.
@@ -20,6 +22,8 @@ public struct TokenizationError: Error, Sendable, CustomStringConvertible {
     public let message: String
     /// The metadata field that is at fault, in the words of `TokenizerDescription`.
     public let field: String?
+    /// The file that the vocabulary came from, where one is involved.
+    public var path: String?
 
     public init(code: Code, message: String, field: String? = nil) {
         self.code = code
@@ -28,6 +32,6 @@ public struct TokenizationError: Error, Sendable, CustomStringConvertible {
     }
 
     public var description: String {
-        field.map { "\(message) (field: \($0))" } ?? message
+        (path.map { "\($0): " } ?? "") + (field.map { "\(message) (field: \($0))" } ?? message)
     }
 }

@@ -15,6 +15,8 @@ public protocol Tokenizer: Sendable {
     var addsBeginning: Bool { get }
     /// Whether the text of a whole sequence loses the blank that encoding put in front (SentencePiece).
     var stripsLeadingBlank: Bool { get }
+    /// Whether the family removes blanks before punctuation when it shows text to people (`decodeCleanedUp`).
+    var cleansUpSpaces: Bool { get }
 
     /// The ids of `text`.
     /// - Parameters:
@@ -32,6 +34,7 @@ public protocol Tokenizer: Sendable {
 
 extension Tokenizer {
     public var stripsLeadingBlank: Bool { false }
+    public var cleansUpSpaces: Bool { false }
 
     /// Whether the token steers the model and is no text.
     public func isControl(_ id: Int) -> Bool {
@@ -50,6 +53,14 @@ extension Tokenizer {
         return text + decoder.finish()
     }
 
+    /// The text of `ids` as some families show it: without the blank before `.`, `,`, `?`, `!` and contractions.
+    ///
+    /// This loses blanks that were encoded. It is what Transformers calls `clean_up_tokenization_spaces`; `cleansUpSpaces`
+    /// says for which families people expect it.
+    public func decodeCleanedUp(_ ids: some Sequence<Int>, skipSpecial: Bool) -> String {
+        SpaceCleaning.cleaned(decode(ids, skipSpecial: skipSpecial))
+    }
+
     /// The id whose text is exactly `text`, control tokens included; `nil` if there is none or more than one step.
     public func id(ofSpecial text: String) -> Int? {
         let ids = encode(text, parseSpecial: true, addSpecial: false)
@@ -62,11 +73,25 @@ public enum TokenizerCatalog {
     public static let models: [(name: String, make: @Sendable (TokenizerDescription) throws -> any Tokenizer)] = [
         ("gpt2", { try BytePairEncoding($0) }),
         ("llama", { try SentencePieceBPE($0) }),
+        ("t5", { try Unigram($0) }),
+        ("bert", { try WordPiece($0) }),
+        ("gemma4", { try BytePairEncoding($0) }),
     ]
+
+    /// What files say that carry no tokenizer.
+    public static let absent: Set<String> = ["none", "no_vocab"]
 
     /// Builds the tokenizer that `description.model` names.
     /// - Throws: `TokenizationError` if the name is unknown or the vocabulary is unusable.
     public static func make(_ description: TokenizerDescription) throws -> any Tokenizer {
+        guard !absent.contains(description.model) else {
+            throw TokenizationError(
+                code: .noTokenizer,
+                message:
+                    "the file says that it carries no tokenizer (model '\(description.model)'); give ids, or use a "
+                    + "file that has one",
+                field: "model")
+        }
         guard let entry = models.first(where: { $0.name == description.model }) else {
             throw TokenizationError(
                 code: .unknownModel,

@@ -23,13 +23,15 @@ public struct SpecialTokens: Hashable, Sendable {
     public var unknown: Int?
     public var separator: Int?
     public var padding: Int?
+    public var mask: Int?
     public var fillInTheMiddlePadding: Int?
     public var fillInTheMiddleRepository: Int?
     public var fillInTheMiddleSeparator: Int?
 
     public init(
         beginningOfSequence: Int? = nil, endOfSequence: Int? = nil, endOfTurn: Int? = nil, endOfMessage: Int? = nil,
-        unknown: Int? = nil, separator: Int? = nil, padding: Int? = nil, fillInTheMiddlePadding: Int? = nil,
+        unknown: Int? = nil, separator: Int? = nil, padding: Int? = nil, mask: Int? = nil,
+        fillInTheMiddlePadding: Int? = nil,
         fillInTheMiddleRepository: Int? = nil, fillInTheMiddleSeparator: Int? = nil
     ) {
         self.beginningOfSequence = beginningOfSequence
@@ -39,6 +41,7 @@ public struct SpecialTokens: Hashable, Sendable {
         self.unknown = unknown
         self.separator = separator
         self.padding = padding
+        self.mask = mask
         self.fillInTheMiddlePadding = fillInTheMiddlePadding
         self.fillInTheMiddleRepository = fillInTheMiddleRepository
         self.fillInTheMiddleSeparator = fillInTheMiddleSeparator
@@ -51,7 +54,7 @@ public struct SpecialTokens: Hashable, Sendable {
         let roles: [(String, WritableKeyPath<SpecialTokens, Int?>)] = [
             ("beginning of sequence", \.beginningOfSequence), ("end of sequence", \.endOfSequence),
             ("end of turn", \.endOfTurn), ("end of message", \.endOfMessage), ("unknown", \.unknown),
-            ("separator", \.separator), ("padding", \.padding),
+            ("separator", \.separator), ("padding", \.padding), ("mask", \.mask),
             ("fill-in-the-middle padding", \.fillInTheMiddlePadding),
             ("fill-in-the-middle repository", \.fillInTheMiddleRepository),
             ("fill-in-the-middle separator", \.fillInTheMiddleSeparator),
@@ -70,7 +73,7 @@ public struct SpecialTokens: Hashable, Sendable {
 /// GGUF metadata and a `tokenizer.json` both fit in; this module reads neither. Texts are bytes, because a vocabulary
 /// may hold text that is not UTF-8. Nothing needs to be consistent: building a tokenizer checks what matters.
 public struct TokenizerDescription: Sendable {
-    /// The kind of tokenizer, in GGUF's words: `gpt2`, `llama`, …
+    /// The kind of tokenizer, in GGUF's words: `gpt2`, `llama`, `t5`, `bert`, `gemma4`.
     public var model: String
     /// The pre-tokenizer's name, in GGUF's words: `smollm`, `llama-bpe`, … `nil` means `default`.
     public var preTokenizer: String?
@@ -87,8 +90,18 @@ public struct TokenizerDescription: Sendable {
     public var addsBeginning: Bool?
     /// Whether `encode(addSpecial: true)` puts the end token last; `nil`: no.
     public var addsEnd: Bool?
+    /// Whether `encode(addSpecial: true)` puts the separator last; `nil`: what the family does.
+    public var addsSeparator: Bool?
     /// SentencePiece: whether a blank goes before the text; `nil`: yes.
     public var addsSpacePrefix: Bool?
+    /// Unigram: whether blanks at the ends are dropped and runs of them become one; `nil`: no.
+    public var removesExtraSpaces: Bool?
+    /// Unigram: the replacements that normalise text, as SentencePiece compiles them; empty: none.
+    public var characterMap: [UInt8]
+    /// WordPiece: whether text becomes lower case; `nil`: yes.
+    public var lowercases: Bool?
+    /// WordPiece: whether accents are dropped; `nil`: if text becomes lower case.
+    public var stripsAccents: Bool?
     /// Whether a piece found whole in the vocabulary skips merging; `nil`: what the pre-tokenizer's family does.
     public var ignoresMerges: Bool?
     /// Special tokens that swallow the white space before them (`lstrip` in a `tokenizer.json`).
@@ -99,7 +112,9 @@ public struct TokenizerDescription: Sendable {
     public init(
         model: String, preTokenizer: String? = nil, tokens: [[UInt8]], kinds: [TokenKind] = [], scores: [Float] = [],
         merges: [[UInt8]] = [], special: SpecialTokens = SpecialTokens(), addsBeginning: Bool? = nil,
-        addsEnd: Bool? = nil, addsSpacePrefix: Bool? = nil, ignoresMerges: Bool? = nil,
+        addsEnd: Bool? = nil, addsSeparator: Bool? = nil, addsSpacePrefix: Bool? = nil,
+        removesExtraSpaces: Bool? = nil, characterMap: [UInt8] = [], lowercases: Bool? = nil,
+        stripsAccents: Bool? = nil, ignoresMerges: Bool? = nil,
         leftStripping: Set<Int> = [], rightStripping: Set<Int> = []
     ) {
         self.model = model
@@ -111,7 +126,12 @@ public struct TokenizerDescription: Sendable {
         self.special = special
         self.addsBeginning = addsBeginning
         self.addsEnd = addsEnd
+        self.addsSeparator = addsSeparator
         self.addsSpacePrefix = addsSpacePrefix
+        self.removesExtraSpaces = removesExtraSpaces
+        self.characterMap = characterMap
+        self.lowercases = lowercases
+        self.stripsAccents = stripsAccents
         self.ignoresMerges = ignoresMerges
         self.leftStripping = leftStripping
         self.rightStripping = rightStripping

@@ -30,6 +30,10 @@ struct Vocabulary: Sendable {
                 message: "the vocabulary has \(tokens.count) tokens but \(count) \(name); both lists must be as long",
                 field: name)
         }
+        if let at = description.scores.firstIndex(where: \.isNaN) {
+            throw TokenizationError(
+                code: .invalidVocabulary, message: "the score of token \(at) is not a number", field: "scores")
+        }
         let bounded = description.special.bounded(by: tokens.count)
         special = bounded.tokens
         warnings = bounded.dropped
@@ -58,6 +62,28 @@ struct Vocabulary: Sendable {
         }
         self.bytes = bytes
         self.ends = ends
+    }
+
+    /// The tokens that stand for single bytes, `<0x00>`…`<0xFF>`, or -1 for each that is missing.
+    /// - Throws: `invalidVocabulary` if a token of the byte kind is written otherwise.
+    func byteTokens(_ tokens: [[UInt8]]) throws -> [Int32] {
+        var result = [Int32](repeating: -1, count: 256)
+        for id in 0..<count where kinds[id] == .byte {
+            guard let byte = BlankMark.byteValue(of: tokens[id]) else {
+                throw TokenizationError(
+                    code: .invalidVocabulary,
+                    message: "token \(id) stands for a byte, but is written '\(Self.shown(tokens[id]))' and not like "
+                        + "'<0x0A>'",
+                    field: "tokens")
+            }
+            result[Int(byte)] = Int32(id)
+        }
+        return result
+    }
+
+    /// A text for a message: short, and UTF-8 whatever it holds.
+    static func shown(_ text: [UInt8]) -> String {
+        String(decoding: text.prefix(40), as: UTF8.self) + (text.count > 40 ? "…" : "")
     }
 
     mutating func warn(_ sentence: String) { warnings.append(sentence) }

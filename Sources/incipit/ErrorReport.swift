@@ -1,5 +1,6 @@
 import ArgumentParser
 import ByteIO
+import ChatTemplates
 import Conversion
 import Foundation
 import GGUF
@@ -40,11 +41,22 @@ enum ErrorReport {
         case let error as ByteIOError:
             switch error.code {
             case .notFound: return .notFound
-            case .notRegularFile, .outOfBounds, .invalidJSON, .duplicateKey, .unexpectedJSON: return .data
+            case .cancelled: return .interrupted
+            case .alreadyExists: return .usage
+            case .changed, .notRegularFile, .outOfBounds, .invalidJSON, .duplicateKey, .unexpectedJSON: return .data
             default: return .unavailable
             }
+        case let error as GGUFError where error.code == .refusedEdit || error.code == .notFirstPart: return .usage
+        case let error as SafetensorsError where error.code == .missingFile: return .notFound
+        case let error as ConversionError:
+            switch error.code {
+            case .missingFile: return .notFound
+            case .invalidRequest: return .usage
+            case .destination: return .unavailable
+            default: return .data
+            }
         case is GGUFError, is SafetensorsError, is TensorTypeError, is KernelsError, is FingerprintError, is ModelError,
-            is TokenizationError, is SoftPromptError:
+            is TokenizationError, is SoftPromptError, is TemplateError:
             return .data
         case is SamplerSettingsError: return .usage
         default:

@@ -23,9 +23,20 @@ struct IncipitCommand: AsyncParsableCommand {
             folder is unavailable; 70 the prompt belongs to another base; 130 interrupted, nothing lost.
             """,
         version: "0.1.0",
-        subcommands: [
-            InspectCommand.self, FingerprintCommand.self, TuneCommand.self, EvalCommand.self, RunCommand.self,
-            PromptCommand.self, PushCommand.self, PullCommand.self, ServeCommand.self, MethodsCommand.self,
+        groupedSubcommands: [
+            CommandGroup(
+                name: "Prompts",
+                subcommands: [
+                    TuneCommand.self, EvalCommand.self, RunCommand.self, PromptCommand.self, MethodsCommand.self,
+                ]),
+            CommandGroup(name: "Registry", subcommands: [PushCommand.self, PullCommand.self, ServeCommand.self]),
+            CommandGroup(
+                name: "Model files",
+                subcommands: [
+                    InspectCommand.self, FingerprintCommand.self, ConvertCommand.self, QuantizeCommand.self,
+                    ImatrixCommand.self, VerifyCommand.self, DiffCommand.self, MetadataCommand.self,
+                    SplitCommand.self, MergeCommand.self, TokenizeCommand.self, TemplateCommand.self,
+                ]),
         ])
 
     /// Runs the command and reports a failure as one sentence with the exit code that belongs to it.

@@ -19,10 +19,14 @@ struct WrongInput: Sendable, CustomTestStringConvertible {
     /// Each way of handing over a file that is no model, for each command that reads one.
     static let models: [WrongInput] = [
         "inspect $", "fingerprint $", "run $ text", "eval $ --data $DATA", "tune $ --data $DATA --name a/b --steps 1",
-        "prompt list --base $",
+        "prompt list --base $", "split $ parts --max-tensors 1", "merge $ merged.gguf", "metadata list $",
+        "metadata set $ general.name x",
     ].flatMap { command in
         [
-            ("$MISSING", 66, "missing.gguf"), ("$FOLDER", 65, "regular file"), ("$EMPTY", 65, "empty.gguf"),
+            ("$MISSING", 66, "missing.gguf"),
+            // A folder may be a model's; this one has no tensors.
+            command.hasPrefix("inspect") ? ("$FOLDER", 66, "neither") : ("$FOLDER", 65, "regular file"),
+            ("$EMPTY", 65, "empty.gguf"),
             ("$TRUNCATED", 65, "damaged or was not downloaded completely"), ("$HEADER", 65, "header.gguf"),
             ("$TEXT", 65, "not a GGUF file"), ("$DAMAGED", 65, "damaged.gguf"),
         ].map { file, status, needle in
@@ -56,6 +60,19 @@ struct WrongInput: Sendable, CustomTestStringConvertible {
         WrongInput("eval $MODEL --data $DATA --split holdout", 64, "holdout"),
         WrongInput("eval $MODEL --data $DATA --shots 0", 64, "--shots"),
         WrongInput("eval $MODEL --data $DATA --prompt none --attach a/b", 64, "exclude each other"),
+        WrongInput("split $MODEL parts", 64, "--max-size"),
+        WrongInput("split $MODEL parts --max-size much", 64, "much"),
+        WrongInput("split $MODEL parts --max-size 1G", 64, "nothing to split"),
+        WrongInput("merge $MODEL merged.gguf", 64, "nothing to merge"),
+        WrongInput("merge $MODEL", 64, "output"),
+        WrongInput("metadata get $MODEL no.such.key", 66, "no.such.key"),
+        WrongInput("metadata set $MODEL my.key 1", 64, "--type"),
+        WrongInput("metadata set $MODEL my.key one --type u32", 64, "one"),
+        WrongInput("metadata set $MODEL my.key 1 --type u7", 64, "u7"),
+        WrongInput("metadata set $MODEL llama.block_count 2 --type string", 64, "--force"),
+        WrongInput("metadata set $MODEL general.alignment 64 --type u32", 64, "32"),
+        WrongInput("metadata delete $MODEL general.architecture", 64, "--force"),
+        WrongInput("metadata rename $MODEL general.name general.architecture", 64, "already"),
         WrongInput("serve", 64, "--registry"), WrongInput("serve --registry --port 70000", 64, "65535"),
     ]
 

@@ -27,7 +27,7 @@ struct GGUFFileTests {
     func readsBack() throws {
         let file = try GGUFFile(bytes: Self.sample())
         #expect(file.version == 3)
-        #expect(file.warnings == [])
+        #expect(file.warnings.count == 1, "one value is not UTF-8")
         let metadata = file.metadata
         #expect(metadata.keys.first == "general.architecture")
         #expect(try metadata.architecture() == "llama")
@@ -123,10 +123,10 @@ struct GGUFFileTests {
     @Test("holes, disorder, missing padding and trailing bytes are accepted with a warning each")
     func warnings() throws {
         let bytes = try Self.sample()
-        #expect(try GGUFFile(bytes: bytes + [1, 2]).warnings.count == 1)
+        #expect(try GGUFFile(bytes: bytes + [1, 2]).warnings.count == 2)
         let lastTensor = try GGUFFile(bytes: bytes).tensors[1]
         let cut = Array(bytes.prefix(lastTensor.fileOffset + lastTensor.byteCount))
-        #expect(try GGUFFile(bytes: cut).warnings.count == 1)
+        #expect(try GGUFFile(bytes: cut).warnings.count == 2)
     }
 
     @Test(

@@ -17,6 +17,9 @@ export TRANSFORMERS_VERBOSITY=error HF_HUB_OFFLINE=1
 failures=0
 check() { "$@" || failures=$((failures + 1)); }
 
+printf '## Tensor types: bytes against ggml (libgguf), values against gguf-py\n\n'
+check "$python" Tests/Oracles/tensor_types.py --measure "$measure"
+
 say 'dequantizing for transformers'
 "$python" - "$model" "$work/hf" << 'PYTHON'
 import sys
@@ -24,6 +27,9 @@ sys.path.insert(0, "Tests/Oracles")
 import hf_from_gguf
 hf_from_gguf.folder_for(*sys.argv[1:3])
 PYTHON
+
+printf '\n## Files, against gguf-py and the official safetensors package\n\n'
+check "$python" Tests/Oracles/container_files.py .build/release/incipit
 
 printf '\n## Logits, teacher-forced\n\n'
 "$python" Tests/Oracles/make_ids.py "$work/hf" "$work/ids.json"
@@ -57,5 +63,8 @@ for method in prompt-tuning prefix-tuning; do
     check "$python" Tests/Oracles/compare_losses.py "$work/$method-peft.json" "$work/$method-ours.json"
     printf '\n'
 done
+
+printf '\n## Chat templates that llama.cpp ships, against transformers\n\n'
+check "$python" Tests/Oracles/chat_templates.py "$(swift build -c release --show-bin-path)/incipit template --batch"
 
 [ "$failures" = 0 ] || fail "$failures comparisons failed"

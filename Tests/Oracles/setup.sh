@@ -7,7 +7,10 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/../../Scripts/common.sh"
 
 folder=${INCIPIT_ORACLES:-$cache/oracles}
-complete() { "$folder/bin/python" -c 'import gguf, llama_cpp, peft, safetensors, tokenizers, torch, transformers' 2> /dev/null; }
+complete() {
+    "$folder/bin/python" -c 'import gguf, libgguf, llama_cpp, peft, safetensors, sentencepiece, tokenizers, torch, transformers' \
+        2> /dev/null
+}
 if ! complete; then
     command -v python3 > /dev/null || fail 'python3 (3.10 or newer, with venv) is needed'
     command -v g++ > /dev/null || fail 'a C++ compiler is needed to build llama.cpp: apt-get install g++'

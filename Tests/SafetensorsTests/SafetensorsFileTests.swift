@@ -79,7 +79,11 @@ struct SafetensorsFileTests {
         let header = "{\"a\":{\"dtype\":\"\(type)\",\"shape\":[\(count)],\"data_offsets\":[0,\(bytes)]}}"
         let file = try SafetensorsFile(bytes: Self.file(header, data: [UInt8](repeating: 0, count: bytes)))
         #expect(file.tensors[0].elementCount == count)
-        #expect(throws: SafetensorsError.self) { try file.floats(of: file.tensors[0]) }
+        if type == "C64" {
+            #expect(throws: SafetensorsError.self) { try file.floats(of: file.tensors[0]) }
+        } else {
+            #expect(try file.floats(of: file.tensors[0]) == [Float](repeating: 0, count: count))
+        }
     }
 
     @Test("truncations, flipped bits and extreme lengths are read or refused")

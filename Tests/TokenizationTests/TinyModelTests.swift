@@ -1,8 +1,9 @@
 import Fixtures
 import Foundation
 import GGUF
-import LanguageModels
 import Testing
+import Tokenization
+import TokenizerFiles
 
 @Suite struct TinyModelTests {
     private struct Golden: Decodable {
@@ -17,7 +18,7 @@ import Testing
         let golden = try JSONDecoder().decode(
             Golden.self, from: Data(contentsOf: Fixtures.Golden.tinyTokenization))
         try #require(!golden.cases.isEmpty)
-        let tokenizer = try ModelLoader.tokenizer(of: GGUFFile(path: Fixtures.Models.tinyLlama.path))
+        let tokenizer = try GGUFTokenizer.make(from: GGUFFile(path: Fixtures.Models.tinyLlama.path))
         for known in golden.cases {
             #expect(
                 tokenizer.encode(known.text, parseSpecial: true, addSpecial: false) == known.ids,

@@ -2,7 +2,7 @@
 ///
 ///     byte  0..1   d    half
 ///           2..17  qs   low nibble: value j, high nibble: value j + 16
-enum Q4_0Format: EncodableBlockFormat {
+enum Q4_0Format: EncodableBlockFormat, WeightedBlockFormat {
     static func decode(_ source: UnsafeRawPointer, blockCount: Int, into destination: UnsafeMutablePointer<Float>) {
         for block in 0..<blockCount {
             let bytes = source + block &* 18
@@ -31,28 +31,24 @@ enum Q4_0Format: EncodableBlockFormat {
             }
         }
     }
-}
 
-/// The value of largest magnitude, with its sign; the first of equals.
-@inline(__always)
-func extreme(of values: UnsafePointer<Float>, count: Int) -> Float {
-    var magnitude: Float = 0
-    var value: Float = 0
-    for j in 0..<count where values[j].magnitude > magnitude {
-        magnitude = values[j].magnitude
-        value = values[j]
+    static func encode(
+        row: UnsafePointer<Float>, blockCount: Int, importance: UnsafePointer<Float>,
+        into destination: UnsafeMutableRawPointer
+    ) {
+        let search = SymmetricSearch(maximum: 8)
+        WeightedBlocks.forEachEight(row, blockCount: blockCount, importance: importance) { space, first, count in
+            let fit = search.fit(space, count: 32)
+            for lane in 0..<count {
+                let values = row + 32 &* (first &+ lane)
+                let bytes = destination + 18 &* (first &+ lane)
+                bytes.storeHalf(fit.scale[lane], at: 0)
+                for j in 0..<16 {
+                    let low = search.level(values[j], fit, lane: lane)
+                    let high = search.level(values[j &+ 16], fit, lane: lane)
+                    bytes.storeByte(low | high &<< 4, at: 2 &+ j)
+                }
+            }
+        }
     }
-    return value
-}
-
-/// The least and the greatest value.
-@inline(__always)
-func bounds(of values: UnsafePointer<Float>, count: Int) -> (least: Float, greatest: Float) {
-    var least = values[0]
-    var greatest = values[0]
-    for j in 1..<count {
-        if values[j] < least { least = values[j] }
-        if values[j] > greatest { greatest = values[j] }
-    }
-    return (least, greatest)
 }

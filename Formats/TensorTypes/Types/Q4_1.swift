@@ -3,7 +3,7 @@
 ///     byte  0..1   d    half
 ///           2..3   m    half
 ///           4..19  qs   low nibble: value j, high nibble: value j + 16
-enum Q4_1Format: EncodableBlockFormat {
+enum Q4_1Format: EncodableBlockFormat, WeightedBlockFormat {
     static func decode(_ source: UnsafeRawPointer, blockCount: Int, into destination: UnsafeMutablePointer<Float>) {
         for block in 0..<blockCount {
             let bytes = source + block &* 20
@@ -31,6 +31,28 @@ enum Q4_1Format: EncodableBlockFormat {
                 let low = min(15, Int8(truncatingIfNeeded: truncated((values[j] - least) * inverse + 0.5)))
                 let high = min(15, Int8(truncatingIfNeeded: truncated((values[j &+ 16] - least) * inverse + 0.5)))
                 bytes.storeByte(UInt8(bitPattern: low) | UInt8(bitPattern: high) &<< 4, at: 4 &+ j)
+            }
+        }
+    }
+
+    static func encode(
+        row: UnsafePointer<Float>, blockCount: Int, importance: UnsafePointer<Float>,
+        into destination: UnsafeMutableRawPointer
+    ) {
+        let search = AffineSearch(
+            maximum: 15, firstTrial: -0.9, trialStep: 0.05, trials: 36, absoluteError: false)
+        WeightedBlocks.forEachEight(row, blockCount: blockCount, importance: importance) { space, first, count in
+            let fit = search.fit(space, count: 32)
+            for lane in 0..<count {
+                let values = row + 32 &* (first &+ lane)
+                let bytes = destination + 20 &* (first &+ lane)
+                bytes.storeHalf(fit.scale[lane], at: 0)
+                bytes.storeHalf(-fit.minimum[lane], at: 2)
+                for j in 0..<16 {
+                    let low = search.level(values[j], fit, lane: lane)
+                    let high = search.level(values[j &+ 16], fit, lane: lane)
+                    bytes.storeByte(low | high &<< 4, at: 4 &+ j)
+                }
             }
         }
     }

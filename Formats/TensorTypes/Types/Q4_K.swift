@@ -5,7 +5,7 @@
 ///           2..3     dmin    half
 ///           4..15    scales  8 scales and 8 minima of 6 bits, see ``SixBitScales``
 ///           16..143  qs      four runs of 32 bytes; run p: low nibbles are group 2p, high nibbles group 2p + 1
-enum Q4_KFormat: EncodableBlockFormat {
+enum Q4_KFormat: EncodableBlockFormat, WeightedBlockFormat {
     static func decode(_ source: UnsafeRawPointer, blockCount: Int, into destination: UnsafeMutablePointer<Float>) {
         for block in 0..<blockCount {
             let bytes = source + block &* 144
@@ -27,19 +27,39 @@ enum Q4_KFormat: EncodableBlockFormat {
         }
     }
 
+    private static let superBlock = AffineSuperBlock(
+        maximum: 15,
+        plain: AffineSearch(maximum: 15, firstTrial: -1, trialStep: 0.1, trials: 20, absoluteError: false))
+
     static func encode(_ source: UnsafePointer<Float>, blockCount: Int, into destination: UnsafeMutableRawPointer) {
-        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 256) { levels in
-            let levels = levels.baseAddress!
-            for block in 0..<blockCount {
-                let bytes = destination + block &* 144
-                AffineSuperBlock.quantize(
-                    source + block &* 256, levels: levels, header: bytes, maximum: 15, firstTrial: -1,
-                    trialStep: 0.1, trials: 20)
-                for pair in 0..<4 {
-                    for l in 0..<32 {
-                        let low = levels[64 &* pair &+ l]
-                        let high = levels[64 &* pair &+ 32 &+ l]
-                        bytes.storeByte(low | high &<< 4, at: 16 &+ 32 &* pair &+ l)
+        encode(source, blockCount: blockCount, importance: nil, into: destination)
+    }
+
+    static func encode(
+        row: UnsafePointer<Float>, blockCount: Int, importance: UnsafePointer<Float>,
+        into destination: UnsafeMutableRawPointer
+    ) {
+        encode(row, blockCount: blockCount, importance: importance, into: destination)
+    }
+
+    private static func encode(
+        _ source: UnsafePointer<Float>, blockCount: Int, importance: UnsafePointer<Float>?,
+        into destination: UnsafeMutableRawPointer
+    ) {
+        LaneSpace.with(count: 32) { space in
+            withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 256) { levels in
+                let levels = levels.baseAddress!
+                for block in 0..<blockCount {
+                    let bytes = destination + block &* 144
+                    superBlock.quantize(
+                        source + block &* 256, importance: importance.map { $0 + block &* 256 }, space: space,
+                        levels: levels, header: bytes)
+                    for pair in 0..<4 {
+                        for l in 0..<32 {
+                            let low = levels[64 &* pair &+ l]
+                            let high = levels[64 &* pair &+ 32 &+ l]
+                            bytes.storeByte(low | high &<< 4, at: 16 &+ 32 &* pair &+ l)
+                        }
                     }
                 }
             }

@@ -3,7 +3,7 @@
 ///     byte  0..1   d    half
 ///           2..5   qh   32 bits, bit j: fifth bit of value j
 ///           6..21  qs   low nibble: value j, high nibble: value j + 16
-enum Q5_0Format: EncodableBlockFormat {
+enum Q5_0Format: EncodableBlockFormat, WeightedBlockFormat {
     static func decode(_ source: UnsafeRawPointer, blockCount: Int, into destination: UnsafeMutablePointer<Float>) {
         for block in 0..<blockCount {
             let bytes = source + block &* 22
@@ -37,6 +37,30 @@ enum Q5_0Format: EncodableBlockFormat {
                 high |= UInt32(second &>> 4 & 1) &<< UInt32(j &+ 16)
             }
             bytes.storeBytes(of: high.littleEndian, toByteOffset: 2, as: UInt32.self)
+        }
+    }
+
+    static func encode(
+        row: UnsafePointer<Float>, blockCount: Int, importance: UnsafePointer<Float>,
+        into destination: UnsafeMutableRawPointer
+    ) {
+        let search = SymmetricSearch(maximum: 16)
+        WeightedBlocks.forEachEight(row, blockCount: blockCount, importance: importance) { space, first, count in
+            let fit = search.fit(space, count: 32)
+            for lane in 0..<count {
+                let values = row + 32 &* (first &+ lane)
+                let bytes = destination + 22 &* (first &+ lane)
+                bytes.storeHalf(fit.scale[lane], at: 0)
+                var high: UInt32 = 0
+                for j in 0..<16 {
+                    let first = search.level(values[j], fit, lane: lane)
+                    let second = search.level(values[j &+ 16], fit, lane: lane)
+                    bytes.storeByte(first & 15 | second &<< 4, at: 6 &+ j)
+                    high |= UInt32(first &>> 4 & 1) &<< UInt32(truncatingIfNeeded: j)
+                    high |= UInt32(second &>> 4 & 1) &<< UInt32(truncatingIfNeeded: j &+ 16)
+                }
+                bytes.storeBytes(of: high.littleEndian, toByteOffset: 2, as: UInt32.self)
+            }
         }
     }
 }

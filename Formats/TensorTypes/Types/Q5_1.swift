@@ -4,7 +4,7 @@
 ///           2..3   m    half
 ///           4..7   qh   32 bits, bit j: fifth bit of value j
 ///           8..23  qs   low nibble: value j, high nibble: value j + 16
-enum Q5_1Format: EncodableBlockFormat {
+enum Q5_1Format: EncodableBlockFormat, WeightedBlockFormat {
     static func decode(_ source: UnsafeRawPointer, blockCount: Int, into destination: UnsafeMutablePointer<Float>) {
         for block in 0..<blockCount {
             let bytes = source + block &* 24
@@ -40,6 +40,32 @@ enum Q5_1Format: EncodableBlockFormat {
                 high |= UInt32(second &>> 4 & 1) &<< UInt32(j &+ 16)
             }
             bytes.storeBytes(of: high.littleEndian, toByteOffset: 4, as: UInt32.self)
+        }
+    }
+
+    static func encode(
+        row: UnsafePointer<Float>, blockCount: Int, importance: UnsafePointer<Float>,
+        into destination: UnsafeMutableRawPointer
+    ) {
+        let search = AffineSearch(
+            maximum: 31, firstTrial: -0.9, trialStep: 0.05, trials: 36, absoluteError: false)
+        WeightedBlocks.forEachEight(row, blockCount: blockCount, importance: importance) { space, first, count in
+            let fit = search.fit(space, count: 32)
+            for lane in 0..<count {
+                let values = row + 32 &* (first &+ lane)
+                let bytes = destination + 24 &* (first &+ lane)
+                bytes.storeHalf(fit.scale[lane], at: 0)
+                bytes.storeHalf(-fit.minimum[lane], at: 2)
+                var high: UInt32 = 0
+                for j in 0..<16 {
+                    let first = search.level(values[j], fit, lane: lane)
+                    let second = search.level(values[j &+ 16], fit, lane: lane)
+                    bytes.storeByte(first & 15 | second &<< 4, at: 8 &+ j)
+                    high |= UInt32(first &>> 4 & 1) &<< UInt32(truncatingIfNeeded: j)
+                    high |= UInt32(second &>> 4 & 1) &<< UInt32(truncatingIfNeeded: j &+ 16)
+                }
+                bytes.storeBytes(of: high.littleEndian, toByteOffset: 4, as: UInt32.self)
+            }
         }
     }
 }

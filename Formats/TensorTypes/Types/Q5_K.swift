@@ -6,7 +6,7 @@
 ///           4..15    scales  8 scales and 8 minima of 6 bits, see ``SixBitScales``
 ///           16..47   qh      byte l: bit g is the fifth bit of value l of group g
 ///           48..175  qs      four runs of 32 bytes; run p: low nibbles are group 2p, high nibbles group 2p + 1
-enum Q5_KFormat: EncodableBlockFormat {
+enum Q5_KFormat: EncodableBlockFormat, WeightedBlockFormat {
     static func decode(_ source: UnsafeRawPointer, blockCount: Int, into destination: UnsafeMutablePointer<Float>) {
         for block in 0..<blockCount {
             let bytes = source + block &* 176
@@ -31,24 +31,44 @@ enum Q5_KFormat: EncodableBlockFormat {
         }
     }
 
+    private static let superBlock = AffineSuperBlock(
+        maximum: 31,
+        plain: AffineSearch(maximum: 31, firstTrial: -0.5, trialStep: 0.1, trials: 15, absoluteError: false))
+
     static func encode(_ source: UnsafePointer<Float>, blockCount: Int, into destination: UnsafeMutableRawPointer) {
-        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 256) { levels in
-            let levels = levels.baseAddress!
-            for block in 0..<blockCount {
-                let bytes = destination + block &* 176
-                AffineSuperBlock.quantize(
-                    source + block &* 256, levels: levels, header: bytes, maximum: 31, firstTrial: -0.5,
-                    trialStep: 0.1, trials: 15)
-                for l in 0..<32 {
-                    var fifths: UInt8 = 0
-                    for group in 0..<8 { fifths |= (levels[32 &* group &+ l] &>> 4) &<< UInt8(group) }
-                    bytes.storeByte(fifths, at: 16 &+ l)
-                }
-                for pair in 0..<4 {
+        encode(source, blockCount: blockCount, importance: nil, into: destination)
+    }
+
+    static func encode(
+        row: UnsafePointer<Float>, blockCount: Int, importance: UnsafePointer<Float>,
+        into destination: UnsafeMutableRawPointer
+    ) {
+        encode(row, blockCount: blockCount, importance: importance, into: destination)
+    }
+
+    private static func encode(
+        _ source: UnsafePointer<Float>, blockCount: Int, importance: UnsafePointer<Float>?,
+        into destination: UnsafeMutableRawPointer
+    ) {
+        LaneSpace.with(count: 32) { space in
+            withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 256) { levels in
+                let levels = levels.baseAddress!
+                for block in 0..<blockCount {
+                    let bytes = destination + block &* 176
+                    superBlock.quantize(
+                        source + block &* 256, importance: importance.map { $0 + block &* 256 }, space: space,
+                        levels: levels, header: bytes)
                     for l in 0..<32 {
-                        let low = levels[64 &* pair &+ l] & 15
-                        let high = levels[64 &* pair &+ 32 &+ l] & 15
-                        bytes.storeByte(low | high &<< 4, at: 48 &+ 32 &* pair &+ l)
+                        var fifths: UInt8 = 0
+                        for group in 0..<8 { fifths |= (levels[32 &* group &+ l] &>> 4) &<< UInt8(group) }
+                        bytes.storeByte(fifths, at: 16 &+ l)
+                    }
+                    for pair in 0..<4 {
+                        for l in 0..<32 {
+                            let low = levels[64 &* pair &+ l] & 15
+                            let high = levels[64 &* pair &+ 32 &+ l] & 15
+                            bytes.storeByte(low | high &<< 4, at: 48 &+ 32 &* pair &+ l)
+                        }
                     }
                 }
             }

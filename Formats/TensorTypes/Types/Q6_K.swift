@@ -8,7 +8,7 @@
 /// Each half of 128 values has 64 bytes of ql and 32 of qh. For l in 0..<32 the values l and l + 32 have the low
 /// nibbles of ql[l] and ql[l + 32], the values l + 64 and l + 96 their high nibbles; qh[l] holds the four pairs of
 /// high bits.
-enum Q6_KFormat: EncodableBlockFormat {
+enum Q6_KFormat: EncodableBlockFormat, WeightedBlockFormat {
     static func decode(_ source: UnsafeRawPointer, blockCount: Int, into destination: UnsafeMutablePointer<Float>) {
         for block in 0..<blockCount {
             let bytes = source + block &* 210
@@ -43,24 +43,53 @@ enum Q6_KFormat: EncodableBlockFormat {
     }
 
     static func encode(_ source: UnsafePointer<Float>, blockCount: Int, into destination: UnsafeMutableRawPointer) {
-        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 256) { levels in
-            for block in 0..<blockCount {
-                encodeBlock(source + block &* 256, levels: levels.baseAddress!, into: destination + block &* 210)
+        encode(source, blockCount: blockCount, importance: nil, into: destination)
+    }
+
+    static func encode(
+        row: UnsafePointer<Float>, blockCount: Int, importance: UnsafePointer<Float>,
+        into destination: UnsafeMutableRawPointer
+    ) {
+        encode(row, blockCount: blockCount, importance: importance, into: destination)
+    }
+
+    private static func encode(
+        _ source: UnsafePointer<Float>, blockCount: Int, importance: UnsafePointer<Float>?,
+        into destination: UnsafeMutableRawPointer
+    ) {
+        LaneSpace.with(count: 16) { space in
+            withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 256) { levels in
+                for block in 0..<blockCount {
+                    encodeBlock(
+                        source + block &* 256, importance: importance.map { $0 + block &* 256 }, space: space,
+                        levels: levels.baseAddress!, into: destination + block &* 210)
+                }
             }
         }
     }
 
+    private static let search = SymmetricSearch(maximum: 32)
+
+    @inline(__always)
     private static func encodeBlock(
-        _ values: UnsafePointer<Float>, levels: UnsafeMutablePointer<UInt8>, into bytes: UnsafeMutableRawPointer
+        _ values: UnsafePointer<Float>, importance: UnsafePointer<Float>?, space: LaneSpace,
+        levels: UnsafeMutablePointer<UInt8>, into bytes: UnsafeMutableRawPointer
     ) {
-        var scales = InlineArray<16, Float>(repeating: 0)
-        var largest: Float = 0
-        for group in 0..<16 {
-            let scale = SymmetricGroup.quantize(
-                values + 16 &* group, levels: levels + 16 &* group, count: 16, maximum: 32)
-            scales[group] = scale
-            if scale.magnitude > largest.magnitude { largest = scale }
+        var fits = (SymmetricSearch.Fit(), SymmetricSearch.Fit())
+        for part in 0..<2 {
+            LaneSpace.transpose(values + 128 &* part, length: 16, into: space.values)
+            if let importance {
+                LaneSpace.transpose(importance + 128 &* part, length: 16, into: space.weights)
+            } else {
+                for i in 0..<16 { space.weights[i] = space.values[i] * space.values[i] }
+            }
+            let fit = search.fit(space, count: 16)
+            if part == 0 { fits.0 = fit } else { fits.1 = fit }
         }
+        let scales = space.groups
+        scales.store(fits.0.scale, at: 0)
+        scales.store(fits.1.scale, at: 8)
+        let largest = extreme(of: scales.floats, count: 16)
         guard largest.magnitude >= 1e-15 else {
             bytes.initializeMemory(as: UInt8.self, repeating: 0, count: 210)
             return
@@ -69,11 +98,16 @@ enum Q6_KFormat: EncodableBlockFormat {
         bytes.storeHalf(1 / inverse, at: 208)
         let d = UnsafeRawPointer(bytes).half(at: 208)
         for group in 0..<16 {
-            let stored = Int8(truncatingIfNeeded: min(127, nearestInteger(inverse * scales[group])))
+            let stored = Int8(truncatingIfNeeded: min(127, nearestInteger(inverse * scales.floats[group])))
             bytes.storeByte(UInt8(bitPattern: stored), at: 192 &+ group)
             let step = d * Float(stored)
-            guard step != 0 else { continue }
-            for l in (16 &* group)..<(16 &* group &+ 16) {
+            let range = (16 &* group)..<(16 &* group &+ 16)
+            guard step != 0 else {
+                let fit = group < 8 ? fits.0 : fits.1
+                for l in range { levels[l] = search.level(values[l], fit, lane: group & 7) }
+                continue
+            }
+            for l in range {
                 let q = max(-32, min(31, nearestInteger(values[l] / step)))
                 levels[l] = UInt8(truncatingIfNeeded: q &+ 32)
             }

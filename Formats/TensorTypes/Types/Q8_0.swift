@@ -23,7 +23,7 @@ enum Q8_0Format: EncodableBlockFormat {
             bytes.storeHalf(d, at: 0)
             for j in 0..<32 {
                 // Ties go away from zero here, unlike everywhere else in ggml.
-                let q = truncated((values[j] * inverse).rounded(.toNearestOrAwayFromZero))
+                let q = roundedAwayFromZero(values[j] * inverse)
                 bytes.storeByte(UInt8(truncatingIfNeeded: q), at: 2 &+ j)
             }
         }

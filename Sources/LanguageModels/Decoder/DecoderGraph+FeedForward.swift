@@ -16,8 +16,12 @@ extension DecoderGraph {
         }
         guard let network = layer.feedForward, let matrices = weights[index].feedForward else { return }
         let gateUp = saved[index].gateUp.reserve(count * matrices.inputs.rows)
+        observe(index, c.gating == .separate ? [.gate, .up] : [.up], normed, count: count, columns: width)
         forward(
-            network, matrices, model.packed[index].feedForward, normed, count: count, gateUp: gateUp, into: normed)
+            network, matrices, model.packed[index].feedForward, normed, count: count, gateUp: gateUp, into: normed
+        ) { [self] activated in
+            observe(index, [.down], activated, count: count, columns: network.innerSize)
+        }
         let unnormed = layer.postFeedForwardNorm.map { _ in saved[index].feedForwardBranch.reserve(count * width) }
         forRows(count) { [self] row in
             finishBranch(normed + row * width, layer.postFeedForwardNorm, unnormed: unnormed.map { $0 + row * width })
@@ -29,7 +33,7 @@ extension DecoderGraph {
     private func forward(
         _ network: FeedForward, _ matrices: Network, _ packed: DecoderModel.PackedFeedForward?,
         _ input: UnsafePointer<Float>, count: Int, gateUp: UnsafeMutablePointer<Float>,
-        into out: UnsafeMutablePointer<Float>
+        into out: UnsafeMutablePointer<Float>, observing: (UnsafePointer<Float>) -> Void = { _ in }
     ) {
         let width = c.hiddenSize, inner = network.innerSize, stride = matrices.inputs.rows
         var jobs: [ProductJob] = []
@@ -43,6 +47,7 @@ extension DecoderGraph {
         }
         let activated = scratch.activated.reserve(count * inner)
         forRows(count) { row in network.activate(gateUp + row * stride, into: activated + row * inner) }
+        observing(activated)
         let down = packed.map { [ProductJob($0.down, into: out, stride: width)] } ?? []
         if !integerProducts(activated, count: count, columns: inner, down) {
             matrices.down.forward(

@@ -37,6 +37,9 @@ extension DecoderGraph {
         input.update(from: x, count: rows * width)
         let normed = scratch.normed.reserve(rows * width)
         normalize(input, layer.attentionNorm, count: rows, into: normed)
+        observe(
+            index, c.fusesAttention ? [.queriesKeysValues] : [.queries, .keys, .values], normed, count: rows,
+            columns: width)
         let projectedWidth = queryWidth + 2 * keyWidth
         let projected = scratch.projected.reserve(rows * projectedWidth)
         let q = saved[index].queries.reserve(plan.queryCount * queryWidth)
@@ -111,6 +114,7 @@ extension DecoderGraph {
                     from: attended + (head * plan.queryCount + row) * group * d, count: group * d)
             }
         }
+        observe(index, [.attentionOutput], attendedRows, count: plan.queryCount, columns: queryWidth)
         let added = scratch.activated.reserve(plan.queryCount * width)
         let isProjected = integerProducts(
             attendedRows, count: plan.queryCount, columns: queryWidth,
@@ -177,6 +181,15 @@ extension DecoderGraph {
         for head in 0..<c.keyValueHeadCount {
             (q + (head * count + row) * group * d).update(from: source + head * group * d, count: group * d)
         }
+    }
+
+    /// Shows an observer, if there is one, what enters the products with some of a layer's weights.
+    func observe(
+        _ layer: Int, _ parts: [DecoderTensorNames.Part], _ rows: UnsafePointer<Float>, count: Int, columns: Int
+    ) {
+        guard let activationObserver else { return }
+        activationObserver.observe(
+            parts.map { DecoderTensorNames.layer(layer, $0) + ".weight" }, rows, count: count, columns: columns)
     }
 
     /// Products on the integer path, where that is asked for; false leaves the work to the float path.

@@ -10,7 +10,7 @@ import Layers
 /// - no gradient is formed for any weight, so neither normalised inputs nor feed-forward products are kept;
 /// - the first layer's input gradient is formed for virtual rows only, and not at all for prefix tuning.
 /// Nothing of it is an approximation.
-final class DecoderGraph: DifferentiableModel {
+final class DecoderGraph: ObservableModel {
     /// A layer's weights as stacked float matrices.
     struct Weights {
         let queriesKeysValues, attentionOutput: FrozenMatrix
@@ -92,6 +92,7 @@ final class DecoderGraph: DifferentiableModel {
     var scratch = Scratch()
     let keepsFloats: Bool
     var forwardPrecision = ForwardPrecision.float
+    var activationObserver: (any ActivationObserver)?
     /// Left sides of integer products.
     let activations = Activations()
 
@@ -180,6 +181,7 @@ final class DecoderGraph: DifferentiableModel {
         let normed = scratch.normed.reserve(count * width)
         let norm = model.outputNorm
         forRows(count) { row in norm.forward(x + row * width, into: normed + row * width, columns: width) }
+        activationObserver?.observe([DecoderTensorNames.output], normed, count: count, columns: width)
         let dNormed = scratch.dQueries.reserve(count * width)
         let slice = min(count, max(64, (16 << 20) / vocabulary))
         let logits = scratch.logits.reserve(slice * vocabulary)

@@ -7,18 +7,20 @@ struct FingerprintCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "fingerprint", abstract: "Compute a model's base fingerprint: what its soft prompts are keyed by.",
         discussion: """
-            The same numbers give the same fingerprint, whatever the container: tensor order, alignment and display \
-            metadata do not enter. The result is cached by path, size and modification time.
+            The same numbers give the same fingerprint, whatever the container: a Hugging Face folder, its shards in any \
+            number, and a GGUF file made from it without loss are equal; tensor order, alignment and display metadata do \
+            not enter. The result is cached by path, size and modification time.
             """)
 
-    @Argument(help: "Model file (GGUF).", completion: .file(extensions: ["gguf"])) var model: String
+    @Argument(help: "GGUF file or Hugging Face folder.", completion: .file()) var model: String
     @Flag(help: "Compute it anew, even if it is cached.") var noCache = false
     @Flag(help: "Print JSON.") var json = false
 
     func run() throws {
-        let file = try GGUFFile(path: model)
+        let source = try ModelSourceOpening.open(model)
         let line = ProgressLine()
-        let result = try ModelFingerprint.compute(of: file, cacheFolder: noCache ? nil : Home().cache + "/fingerprints")
+        let result = try ModelFingerprint.compute(
+            of: source, cacheFolder: noCache ? nil : Home().cache + "/fingerprints")
         line.finish()
         if json { return try Output.json(result.base) }
         Output.line(result.base.fingerprint)

@@ -7,6 +7,9 @@ private let measurements: [(name: String, usage: String, run: @Sendable ([String
     ("speed", SpeedMeasurement.usage, SpeedMeasurement.run),
     ("train", TrainMeasurement.usage, TrainMeasurement.run),
     ("kernels", KernelMeasurement.usage, KernelMeasurement.run),
+    ("encode", EncodeMeasurement.usage, EncodeMeasurement.run),
+    ("decode", DecodeMeasurement.usage, DecodeMeasurement.run),
+    ("open", OpenMeasurement.usage, OpenMeasurement.run),
 ]
 
 @main

@@ -1,0 +1,33 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// A package of its own, so that fuzzing needs no dependency and instruments nothing but what it tests. Its modules are
+// the main package's, through the links `Formats` and `Sources`; Conversion without the files that need a hash library.
+// libFuzzer and AddressSanitizer come with the toolchain.
+let fuzzed: [SwiftSetting] = [
+    .swiftLanguageMode(.v6), .unsafeFlags(["-sanitize=fuzzer,address", "-parse-as-library", "-g"]),
+]
+let linked: [LinkerSetting] = [.unsafeFlags(["-sanitize=fuzzer,address"])]
+
+let package = Package(
+    name: "incipit-fuzz",
+    targets: [
+        .target(name: "ByteIO", path: "Formats/ByteIO", swiftSettings: fuzzed),
+        .target(name: "TensorTypes", dependencies: ["ByteIO"], path: "Formats/TensorTypes", swiftSettings: fuzzed),
+        .target(name: "GGUF", dependencies: ["TensorTypes"], path: "Formats/GGUF", swiftSettings: fuzzed),
+        .target(
+            name: "Safetensors", dependencies: ["TensorTypes"], path: "Formats/Safetensors", swiftSettings: fuzzed),
+        .target(
+            name: "Conversion", dependencies: ["GGUF", "Safetensors"], path: "Formats/Conversion",
+            sources: ["ConversionError.swift", "Tokenizers"], swiftSettings: fuzzed),
+        .target(name: "Tokenization", path: "Sources/Tokenization", swiftSettings: fuzzed),
+        .target(name: "ChatTemplates", path: "Sources/ChatTemplates", swiftSettings: fuzzed),
+        .target(
+            name: "FuzzHarness",
+            dependencies: ["GGUF", "Safetensors", "Conversion", "Tokenization", "ChatTemplates"], path: "Harness",
+            swiftSettings: fuzzed),
+        .executableTarget(
+            name: "incipit-fuzz", dependencies: ["FuzzHarness"], path: "Main", swiftSettings: fuzzed,
+            linkerSettings: linked),
+    ]
+)

@@ -1,0 +1,72 @@
+"""Builds Hugging Face tokenizers from what a GGUF file holds."""
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+import expressions
+
+
+def read(path):
+    """The tokenizer.ggml.* metadata of a GGUF file, as plain values."""
+    import gguf
+
+    result = {}
+    for field in gguf.GGUFReader(path).fields.values():
+        if field.name.startswith("tokenizer.ggml."):
+            result[field.name.removeprefix("tokenizer.ggml.")] = field.contents()
+    return result
+
+
+def byte_level(vocabulary, merges, name, added=()):
+    """Byte-level BPE; merges with a part that is no token are left out."""
+    pairs = [tuple(m) if isinstance(m, (list, tuple)) else split(m) for m in merges]
+    pairs = [(a, b) for a, b in pairs if a in vocabulary and b in vocabulary and a + b in vocabulary]
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=pairs, ignore_merges=name in expressions.IGNORES_MERGES))
+    splits = [pre_tokenizers.Split(Regex(e), "isolated") for e in expressions.list_for(name)]
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [*splits, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in added])
+    return tokenizer
+
+
+def raw_text(vocabulary, merges, added=()):
+    """Gemma 4: BPE on the text itself, blanks as ▁, lines apart, bytes for what is missing."""
+    pairs = [tuple(m) if isinstance(m, (list, tuple)) else split(m) for m in merges]
+    pairs = [(a, b) for a, b in pairs if a in vocabulary and b in vocabulary and a + b in vocabulary]
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=pairs, byte_fallback=True, unk_token="<unk>", fuse_unk=True))
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[^\n]+|[\n]+"), "isolated")
+    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in added])
+    return tokenizer
+
+
+def word_piece(tokens, lowercase=True):
+    """BERT: `▁x` in GGUF is `x` here, `x` is `##x`."""
+    vocabulary = {}
+    for number, (text, kind) in enumerate(tokens):
+        if kind == 1:
+            text = text[1:] if text.startswith("▁") else "##" + text
+        vocabulary.setdefault(text, number)
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return tokenizer
+
+
+def split(merge):
+    """At the first blank from index 1 on."""
+    at = merge.index(" ", 1)
+    return merge[:at], merge[at + 1:]
+
+
+def from_gguf(path, pre=None):
+    """The Hugging Face tokenizer of a GGUF vocabulary, and the texts of tokens added by hand."""
+    data = read(path)
+    tokens, kinds = data["tokens"], data.get("token_type") or [1] * len(data["tokens"])
+    added = [t for t, k in zip(tokens, kinds) if k == 4]
+    if data["model"] == "bert":
+        return word_piece(list(zip(tokens, kinds))), added
+    vocabulary = {t: i for i, t in enumerate(tokens)}
+    if data["model"] == "gemma4":
+        return raw_text(vocabulary, data["merges"], added), added
+    return byte_level(vocabulary, data["merges"], pre or data.get("pre") or "default", added), added
