@@ -32,6 +32,7 @@ interop: build ## Push and pull with skopeo and Debian's docker-registry
 
 oracles: build ## Logits, perplexity and training losses against transformers, llama.cpp and PEFT
 	@Tests/Oracles/run.sh
+	@Tests/Oracles/architectures.sh
 	@Tests/Oracles/tokenizers/run.sh
 
 tokenizers: ## Ids of random texts before and after converting tokenizers, against tokenizers and SentencePiece

@@ -119,6 +119,15 @@ public final class Activations {
         }
     }
 
+    /// Fills the floats by `row`, called once for each token from any thread; then quantizes.
+    public func set(
+        tokens: Int, columns: Int, refines: Bool = false, pool: ThreadPool,
+        _ row: (_ token: Int, _ floats: UnsafeMutablePointer<Float>) -> Void
+    ) {
+        reserve(tokens: tokens, columns: columns, refines: refines)
+        fill(tokens: tokens, columns: columns, refines: refines, pool: pool, row)
+    }
+
     /// Runs `row` on each token's floats, then makes its int8 form, while the row is in the cache.
     private func fill(
         tokens: Int, columns: Int, refines: Bool = false, pool: ThreadPool,

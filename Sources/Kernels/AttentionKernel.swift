@@ -20,33 +20,38 @@ public enum AttentionKernel {
     ///   - keys, values: [kvHead][capacity][headDimension] of `element`.
     ///   - past: slots filled before the first query's own. past + tokens must not exceed `capacity`.
     ///   - headCount: a multiple of `keyValueHeadCount`; head h reads key-value head h / (headCount / kvHeadCount).
+    ///   - softCap: scores become cap · tanh(score / cap); 0 leaves them as they are.
+    ///   - window: a query sees its last `window` slots only, its own included; 0 means all.
     ///   - out: (tokens, headCount · headDimension), rows `outStride` floats apart. Must not overlap `queries`.
     public static func run(
         queries: UnsafePointer<Float>, queryStride: Int, keys: UnsafeRawPointer, values: UnsafeRawPointer,
         element: KVElement, capacity: Int, tokens: Int, past: Int, headCount: Int, keyValueHeadCount: Int,
-        headDimension: Int, scale: Float, into out: UnsafeMutablePointer<Float>, outStride: Int, pool: ThreadPool
+        headDimension: Int, scale: Float, softCap: Float = 0, window: Int = 0,
+        into out: UnsafeMutablePointer<Float>, outStride: Int, pool: ThreadPool
     ) {
         run(
             queries: queries, queryStride: queryStride, keys: keys, values: values, element: element,
             capacity: capacity, tokens: tokens, past: past, headCount: headCount,
-            keyValueHeadCount: keyValueHeadCount, headDimension: headDimension, scale: scale, into: out,
-            outStride: outStride, pool: pool, kernels: .current)
+            keyValueHeadCount: keyValueHeadCount, headDimension: headDimension, scale: scale, softCap: softCap,
+            window: window, into: out, outStride: outStride, pool: pool, kernels: .current)
     }
 
     static func run(
         queries: UnsafePointer<Float>, queryStride: Int, keys: UnsafeRawPointer, values: UnsafeRawPointer,
         element: KVElement, capacity: Int, tokens: Int, past: Int, headCount: Int, keyValueHeadCount: Int,
-        headDimension: Int, scale: Float, into out: UnsafeMutablePointer<Float>, outStride: Int, pool: ThreadPool,
-        kernels: KernelTable
+        headDimension: Int, scale: Float, softCap: Float = 0, window: Int = 0,
+        into out: UnsafeMutablePointer<Float>, outStride: Int, pool: ThreadPool, kernels: KernelTable
     ) {
         require(
             keyValueHeadCount > 0 && headCount > 0 && headCount % keyValueHeadCount == 0 && headDimension > 0,
             "\(headCount) heads on \(keyValueHeadCount) key-value heads of \(headDimension) dimensions")
+        require(window >= 0 && softCap >= 0, "a window of \(window), a soft cap of \(softCap)")
         require(past >= 0 && tokens >= 0 && past + tokens <= capacity, "past + tokens exceeds the cache")
         let call = ck_attention(
             queries: queries, out: out, keys: keys, values: values, half: element == .f16, query_stride: queryStride,
             out_stride: outStride, capacity: capacity, head_dimension: headDimension, head_count: headCount,
-            key_value_head_count: keyValueHeadCount, past: past, tokens: tokens, scale: scale)
+            key_value_head_count: keyValueHeadCount, past: past, tokens: tokens, scale: scale, soft_cap: softCap,
+            window: window)
         if tokens == 0 { return }
         withUnsafePointer(to: call) { call in
             if tokens >= tileThreshold {
@@ -89,17 +94,21 @@ public enum AttentionKernel {
             capacity: tokens * heads * ranges * partialFloats)
         defer { partials.deallocate() }
         nonisolated(unsafe) let call = call  // read only
+        /// The first slot that the window leaves to a query.
+        func firstSeen(_ token: Int) -> Int { c.window == 0 ? 0 : max(0, c.past + token + 1 - c.window) }
         func attend(_ index: Int) {  // (token, head, range)
-            let token = index / (heads * ranges), head = index / ranges % heads, first = index % ranges * range
-            let end = min(c.past + token + 1, first + range)
+            let token = index / (heads * ranges), head = index / ranges % heads
+            let first = max(index % ranges * range, firstSeen(token))
+            let end = min(c.past + token + 1, (index % ranges + 1) * range)
             if first < end {
                 kernels.pointee.attention_range(call, head, token, first, end, partials + index * partialFloats)
             }
         }
         func merge(_ index: Int) {  // (token, head)
-            let used = (c.past + index / heads + range) / range
+            let used = (c.past + index / heads + range) / range, skipped = firstSeen(index / heads) / range
             kernels.pointee.attention_merge(
-                call, index % heads, index / heads, partials + index * ranges * partialFloats, used)
+                call, index % heads, index / heads, partials + (index * ranges + skipped) * partialFloats,
+                used - skipped)
         }
         let work = tokens * heads * ranges
         // Waking the other threads pays from some 200 000 multiplications on.

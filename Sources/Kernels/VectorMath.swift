@@ -31,6 +31,23 @@ public enum VectorMath {
         dGate: UnsafeMutablePointer<Float>, dUp: UnsafeMutablePointer<Float>, count: Int
     ) { kernels.swiglu_backward(gate, up, dOut, dGate, dUp, count) }
 
+    /// out = (x − mean(x)) / sqrt(variance(x) + epsilon) · weight + bias. Without `bias` nothing is added.
+    public static func layerNorm(
+        _ x: UnsafePointer<Float>, weight: UnsafePointer<Float>, bias: UnsafePointer<Float>?, epsilon: Float,
+        into out: UnsafeMutablePointer<Float>, columns: Int
+    ) { kernels.layer_norm(x, weight, bias, epsilon, out, columns) }
+
+    /// Adds the gradient with respect to x of `layerNorm` to `dX`, given the gradient `dOut` of its result.
+    public static func layerNormBackward(
+        _ x: UnsafePointer<Float>, weight: UnsafePointer<Float>, epsilon: Float, dOut: UnsafePointer<Float>,
+        accumulatingInto dX: UnsafeMutablePointer<Float>, columns: Int
+    ) { kernels.layer_norm_backward(x, weight, epsilon, dOut, dX, columns) }
+
+    /// x = cap · tanh(x / cap), in place, to 2e-7 · cap. `slope`, where given, gets the derivative.
+    public static func softCap(
+        _ x: UnsafeMutablePointer<Float>, cap: Float, slope: UnsafeMutablePointer<Float>? = nil, count: Int
+    ) { kernels.soft_cap(cap, x, slope, count) }
+
     /// The softmax of a row, in place. Entries of -infinity become 0; at least one must be finite.
     public static func softmax(_ row: UnsafeMutablePointer<Float>, count: Int) { kernels.softmax(row, count) }
 

@@ -12,9 +12,15 @@ public final class InferenceWorkspace: @unchecked Sendable {
     var gate = GrowableBuffer()
     var up = GrowableBuffer()
     var logits = GrowableBuffer()
+    /// What a branch adds to the residual stream, where it cannot be added by the product itself.
+    var branch = GrowableBuffer()
+    /// Attention's branch of a parallel layer.
+    var waiting = GrowableBuffer()
+    var router = GrowableBuffer()
     let normed = Activations()
     let attended = Activations()
     let feedForward = Activations()
+    let expertInput = Activations()
 
     public init() {}
 }

@@ -1,10 +1,10 @@
+import Conversion
 import GGUF
 import Kernels
 import Layers
 
-/// A model family: reads its own hyperparameters and tensors. One conformer per `general.architecture`.
-///
-/// To add one, write a folder beside `Llama/` and a line in `ModelCatalog`.
+/// A model family: reads its own hyperparameters and tensors. One conformer per `general.architecture`, listed in
+/// `ModelCatalog`.
 public protocol ModelArchitecture: Sendable {
     /// The value of `general.architecture` it reads.
     static var name: String { get }
@@ -12,7 +12,30 @@ public protocol ModelArchitecture: Sendable {
     /// Builds the runnable model.
     ///
     /// - Throws: `ModelError` naming the missing or contradicting hyperparameter or tensor.
-    static func load(_ file: GGUFFile, pool: ThreadPool) throws -> any LanguageModel
+    static func load(_ source: any ModelSource, pool: ThreadPool) throws -> any LanguageModel
+}
+
+extension ModelArchitecture {
+    /// Builds the runnable model of a GGUF file.
+    public static func load(_ file: GGUFFile, pool: ThreadPool) throws -> any LanguageModel {
+        try load(GGUFSource(file), pool: pool)
+    }
+}
+
+/// An architecture that the one decoder computes, given what is particular about it.
+///
+/// To add one, write a file in `Architectures/` and a line in `ModelCatalog`.
+public protocol DecoderArchitecture: ModelArchitecture {
+    /// The decoder that a file's metadata describe.
+    ///
+    /// - Throws: `ModelError.invalidHyperparameter` naming the key, or the metadata's own error for a wrong value type.
+    static func configuration(_ parameters: Hyperparameters) throws -> DecoderConfiguration
+}
+
+extension DecoderArchitecture {
+    public static func load(_ source: any ModelSource, pool: ThreadPool) throws -> any LanguageModel {
+        try DecoderModel(source, architecture: self, pool: pool)
+    }
 }
 
 /// What enters a model: token ids, or rows that take the place of embeddings.

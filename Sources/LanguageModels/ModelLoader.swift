@@ -6,16 +6,16 @@ import SoftPrompts
 import Tokenization
 import TokenizerFiles
 
-/// A model ready for use, with its tokenizer and the file it came from.
+/// A model ready for use, with its tokenizer and the file or folder it came from.
 public struct LoadedModel: Sendable {
     public let model: any LanguageModel
     public let tokenizer: any Tokenizer
-    public let file: GGUFFile
+    public let source: any ModelSource
     public let path: String
 
     /// What people call it: `general.name`, or the file's name.
     public var name: String {
-        if let name = try? file.metadata.stringIfPresent("general.name"), !name.isEmpty { return name }
+        if let name = try? source.metadata.stringIfPresent("general.name"), !name.isEmpty { return name }
         return (path as NSString).lastPathComponent
     }
 
@@ -23,27 +23,39 @@ public struct LoadedModel: Sendable {
     ///
     /// - Throws: when the file cannot be read through.
     public func fingerprint(cache: String? = nil) throws -> ModelFingerprint {
-        try ModelFingerprint.compute(of: file, cacheFolder: cache.map { $0 + "/fingerprints" })
+        try ModelFingerprint.compute(of: source, cacheFolder: cache.map { $0 + "/fingerprints" })
     }
 }
 
-/// Opens model files.
+/// Opens models: GGUF files and Hugging Face folders.
 public enum ModelLoader {
-    /// Maps the file, checks every hyperparameter and tensor, packs the weights and builds the tokenizer.
+    /// Maps the file or the folder's files, checks every hyperparameter and tensor, packs the weights and builds the
+    /// tokenizer.
     ///
     /// - Throws: the format's, the model's or the tokenizer's error, each naming the file.
     public static func load(path: String, pool: ThreadPool) throws -> LoadedModel {
-        let file = try GGUFFile(path: path)
-        let architecture = try ModelCatalog.architecture(for: file, path: path)
-        let model = try architecture.load(file, pool: pool)
-        let tokenizer = try tokenizer(of: file)
+        var isFolder: ObjCBool = false
+        if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue {
+            return try load(HuggingFaceSource(folder: path), pool: pool)
+        }
+        return try load(GGUFSource(GGUFFile(path: path)), pool: pool)
+    }
+
+    /// The same of a model in any container.
+    ///
+    /// Tensors of a GGUF file are read where they are mapped; those of other containers are made in memory, once.
+    public static func load(_ source: any ModelSource, pool: ThreadPool) throws -> LoadedModel {
+        let path = source.path
+        let architecture = try ModelCatalog.architecture(for: source.metadata, path: path)
+        let model = try architecture.load(source, pool: pool)
+        let tokenizer = try GGUFTokenizer.make(from: source.metadata, path: path)
         guard tokenizer.vocabularyCount <= model.shape.vocabularySize else {
             throw ModelError(
                 .invalidTokenizer,
                 "the tokenizer has \(tokenizer.vocabularyCount) tokens, but the embedding only "
                     + "\(model.shape.vocabularySize) rows", path: path)
         }
-        return LoadedModel(model: model, tokenizer: tokenizer, file: file, path: path)
+        return LoadedModel(model: model, tokenizer: tokenizer, source: source, path: path)
     }
 
     /// The tokenizer that a GGUF file describes.

@@ -59,12 +59,15 @@ public struct PackedAttention: Sendable {
     public let group: Int
     public let headDimension: Int
     public let scale: Float
+    /// Scores become cap · tanh(score / cap); 0 leaves them as they are.
+    public let softCap: Float
 
-    public init(keyValueHeadCount: Int, group: Int, headDimension: Int, scale: Float) {
+    public init(keyValueHeadCount: Int, group: Int, headDimension: Int, scale: Float, softCap: Float = 0) {
         self.keyValueHeadCount = keyValueHeadCount
         self.group = group
         self.headDimension = headDimension
         self.scale = scale
+        self.softCap = softCap
     }
 
     /// The shared prefix: `(keyValueHead, prefixRow, headDimension)` with `headStride` elements between heads.
@@ -94,10 +97,14 @@ public struct PackedAttention: Sendable {
     }
 
     /// softmax(scale · q·kᵀ)·v. `weights` keeps the softmax for `backward`: `keyValueHeadCount * plan.weightsPerHead`.
+    ///
+    /// - Parameters:
+    ///   - window: a query sees the `window` positions up to its own only; 0 means all.
+    ///   - slopes: of the size of `weights`; gets the derivative of the soft cap. Needed when there is one.
     public func forward(
         _ plan: AttentionPlan, queries: UnsafePointer<Float>, keys: UnsafePointer<Float>,
-        values: UnsafePointer<Float>, prefix: Prefix?, weights: UnsafeMutablePointer<Float>,
-        output: UnsafeMutablePointer<Float>, pool: ThreadPool
+        values: UnsafePointer<Float>, prefix: Prefix?, window: Int = 0, weights: UnsafeMutablePointer<Float>,
+        slopes: UnsafeMutablePointer<Float>? = nil, output: UnsafeMutablePointer<Float>, pool: ThreadPool
     ) {
         let d = headDimension
         pool.parallelFor(keyValueHeadCount * plan.segments.count) { task in
@@ -122,7 +129,14 @@ public struct PackedAttention: Sendable {
             for row in 0..<rows {
                 let seen = prefixCount + plan.visible[segment.queries.lowerBound + row / group]
                 let line = w + row * width
-                VectorMath.softmax(line, count: seen)
+                // Columns are positions: those below `first` lie before the window.
+                let first = window > 0 ? max(0, seen - window) : 0
+                if softCap > 0 {
+                    let slope = slopes.map { $0 + head * plan.weightsPerHead + segment.weightsOffset + row * width }
+                    VectorMath.softCap(line, cap: softCap, slope: slope, count: width)
+                }
+                for column in 0..<first { line[column] = 0 }
+                VectorMath.softmax(line + first, count: seen - first)
                 for column in seen..<width { line[column] = 0 }
             }
             if prefixCount > 0, let prefix {
@@ -144,6 +158,7 @@ public struct PackedAttention: Sendable {
     public func backward(
         _ plan: AttentionPlan, queries: UnsafePointer<Float>, keys: UnsafePointer<Float>,
         values: UnsafePointer<Float>, prefix: Prefix?, weights: UnsafePointer<Float>,
+        slopes: UnsafePointer<Float>? = nil,
         dOutput: UnsafePointer<Float>, dWeights: UnsafeMutablePointer<Float>,
         dQueries: UnsafeMutablePointer<Float>, dKeys: UnsafeMutablePointer<Float>,
         dValues: UnsafeMutablePointer<Float>, prefixGradient: PrefixGradient?, pool: ThreadPool
@@ -179,6 +194,9 @@ public struct PackedAttention: Sendable {
             for row in 0..<rows {
                 let line = dW + row * width
                 VectorMath.softmaxBackward(p: w + row * width, dP: line, dS: line, count: width, scale: scale)
+                guard softCap > 0, let slopes else { continue }
+                let slope = slopes + block + row * width
+                for column in 0..<width { line[column] *= slope[column] }
             }
             if prefixCount > 0, let prefix {
                 FloatProduct.sgemm(

@@ -20,6 +20,7 @@ public final class RotaryEmbedding: @unchecked Sendable {
     public let dimension: Int
     public let pairing: Pairing
     private let frequencies: [Double]
+    private let amplitude: Double
     private var cosines = FloatBuffer(count: 0)
     private var sines = FloatBuffer(count: 0)
     private var preparedPositions = 0
@@ -29,13 +30,22 @@ public final class RotaryEmbedding: @unchecked Sendable {
     ///   - base: the frequency base (`rope.freq_base`).
     ///   - scale: all angles are multiplied by this (1/factor of linear scaling).
     ///   - divisors: one per pair (`rope_freqs.weight` of Llama 3), or nil.
-    public init(dimension: Int, base: Double, scale: Double, divisors: [Float]?, pairing: Pairing) {
-        self.dimension = dimension
+    public convenience init(dimension: Int, base: Double, scale: Double, divisors: [Float]?, pairing: Pairing) {
+        self.init(
+            frequencies: (0..<dimension / 2).map { pair in
+                let plain = pow(base, -2 * Double(pair) / Double(dimension)) * scale
+                return plain / Double(divisors?[pair] ?? 1)
+            }, amplitude: 1, pairing: pairing)
+    }
+
+    /// - Parameters:
+    ///   - frequencies: radians per position of each pair.
+    ///   - amplitude: what rotated elements are multiplied by besides (YaRN and LongRoPE); 1 for a plain rotation.
+    public init(frequencies: [Double], amplitude: Double, pairing: Pairing) {
+        dimension = 2 * frequencies.count
         self.pairing = pairing
-        frequencies = (0..<dimension / 2).map { pair in
-            let plain = pow(base, -2 * Double(pair) / Double(dimension)) * scale
-            return plain / Double(divisors?[pair] ?? 1)
-        }
+        self.frequencies = frequencies
+        self.amplitude = amplitude
     }
 
     /// Makes the tables cover positions below `count`.
@@ -48,8 +58,8 @@ public final class RotaryEmbedding: @unchecked Sendable {
         for position in 0..<capacity {
             for pair in 0..<pairs {
                 let angle = Double(position) * frequencies[pair]
-                newCosines.pointer[position * pairs + pair] = Float(cos(angle))
-                newSines.pointer[position * pairs + pair] = Float(sin(angle))
+                newCosines.pointer[position * pairs + pair] = Float(cos(angle) * amplitude)
+                newSines.pointer[position * pairs + pair] = Float(sin(angle) * amplitude)
             }
         }
         cosines = newCosines
@@ -62,7 +72,7 @@ public final class RotaryEmbedding: @unchecked Sendable {
         rotate(row, heads: heads, headDimension: headDimension, position: position, inverse: false)
     }
 
-    /// The gradient of `forward`: a rotation's transpose is the rotation back.
+    /// The gradient of `forward`: a rotation's transpose is the rotation back, by the same amplitude.
     public func backward(_ row: UnsafeMutablePointer<Float>, heads: Int, headDimension: Int, position: Int) {
         rotate(row, heads: heads, headDimension: headDimension, position: position, inverse: true)
     }

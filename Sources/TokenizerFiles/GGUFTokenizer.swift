@@ -10,10 +10,15 @@ public enum GGUFTokenizer {
     /// - Throws: `TokenizationError`, naming the file, if there is no tokenizer, its kind is unknown or its vocabulary
     ///   unusable; `GGUFError` if a key has another type.
     public static func make(from file: GGUFFile) throws -> any Tokenizer {
+        try make(from: file.metadata, path: file.path)
+    }
+
+    /// The same from the metadata of a model in any container; `path` is what errors name.
+    public static func make(from metadata: GGUFMetadata, path: String) throws -> any Tokenizer {
         do {
-            return try TokenizerCatalog.make(description(of: file.metadata))
+            return try TokenizerCatalog.make(description(of: metadata))
         } catch var error as TokenizationError {
-            error.path = file.path
+            error.path = path
             throw error
         }
     }

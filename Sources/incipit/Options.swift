@@ -6,7 +6,7 @@ import LanguageModels
 
 /// The model a command works with, and the threads it may use.
 struct ModelOptions: ParsableArguments {
-    @Argument(help: "Model file (GGUF).", completion: .file(extensions: ["gguf"]))
+    @Argument(help: "Model file (GGUF) or Hugging Face folder.", completion: .file(extensions: ["gguf"]))
     var model: String
 
     @Option(help: "Threads to compute with (default: the cores this process may use).")

@@ -43,15 +43,19 @@ import Testing
             scale = 1 / Float(shape.dimension).squareRoot()
         }
 
-        func naive() -> [Double] {
+        func naive(window: Int = 0, softCap: Double = 0) -> [Double] {
             let d = shape.dimension, group = shape.heads / shape.keyValueHeads
             var result = [Double](repeating: 0, count: queries.count)
             for t in 0..<shape.tokens {
                 for h in 0..<shape.heads {
                     let base = h / group * capacity * d, at = (t * shape.heads + h) * d
+                    let first = window > 0 ? max(0, shape.past + t + 1 - window) : 0
                     let scores = (0...shape.past + t).map { s in
-                        Double(scale)
+                        let score =
+                            Double(scale)
                             * (0..<d).reduce(0.0) { $0 + Double(queries[at + $1]) * Double(keys[base + s * d + $1]) }
+                        if s < first { return -Double.infinity }
+                        return softCap > 0 ? softCap * Double.hyperbolicTangent(score / softCap) : score
                     }
                     let largest = scores.max()!
                     let weights = scores.map { Float64.exponential($0 - largest) }
@@ -64,7 +68,9 @@ import Testing
             return result
         }
 
-        func run(_ kernels: KernelTable, element: KVElement, threads: Int) -> [Float] {
+        func run(
+            _ kernels: KernelTable, element: KVElement, threads: Int, window: Int = 0, softCap: Float = 0
+        ) -> [Float] {
             let pool = ThreadPool(threadCount: threads)
             var out = [Float](repeating: .nan, count: queries.count)
             func call(_ keys: UnsafeRawPointer, _ values: UnsafeRawPointer) {
@@ -75,8 +81,8 @@ import Testing
                             queries: queries.baseAddress!, queryStride: width, keys: keys, values: values,
                             element: element, capacity: capacity, tokens: shape.tokens, past: shape.past,
                             headCount: shape.heads, keyValueHeadCount: shape.keyValueHeads,
-                            headDimension: shape.dimension, scale: scale, into: out.baseAddress!, outStride: width,
-                            pool: pool, kernels: kernels)
+                            headDimension: shape.dimension, scale: scale, softCap: softCap, window: window,
+                            into: out.baseAddress!, outStride: width, pool: pool, kernels: kernels)
                     }
                 }
             }
@@ -100,6 +106,22 @@ import Testing
             expectClose(
                 actual, expected, magnitudes: expected.map { _ in 1 }, tolerance: Self.tolerance,
                 "\(shape) \(rowName) \(element)")
+        }
+    }
+
+    @Test("Windows and soft caps equal the naive computation", arguments: shapes)
+    func windowsAndSoftCaps(shape: Shape) {
+        let problem = Problem(shape, seed: 9, half: true)
+        for (window, softCap) in [(1, 0), (5, 2.5), (64, 0), (65, 2.5), (256, 0), (300, 2.5), (5000, 2.5)] {
+            let expected = problem.naive(window: window, softCap: softCap)
+            for rowName in MatrixProductTests.rowNames {
+                let actual = problem.run(
+                    MatrixProductTests.table(rowName), element: .f16, threads: 2, window: window,
+                    softCap: Float(softCap))
+                expectClose(
+                    actual, expected, magnitudes: expected.map { _ in 1 }, tolerance: Self.tolerance,
+                    "\(shape) \(rowName) window \(window) soft cap \(softCap)")
+            }
         }
     }
 

@@ -89,6 +89,8 @@ typedef struct ck_attention {
     size_t capacity, head_dimension, head_count, key_value_head_count;
     size_t past, tokens;  ///< query t sees slots 0 ... past + t
     float scale;
+    float soft_cap;       ///< scores become cap * tanh(score / cap); 0: they stay
+    size_t window;        ///< query t sees its last `window` slots only, its own included; 0: all
 } ck_attention;
 
 /// Queries of one tile of `attention_tile`, and the scratch floats it needs.
@@ -98,6 +100,15 @@ size_t ck_attention_tile_scratch(const ck_attention *a);
 size_t ck_attention_partial_floats(const ck_attention *a);
 /// Keys of one `attention_range` task. Fixed, so that the result does not depend on the number of threads.
 #define CK_ATTENTION_RANGE 256
+
+// MARK: - Activation functions
+
+/// The function of a feed-forward network.
+typedef enum ck_activation {
+    CK_SILU = 0,      ///< x / (1 + e^-x)
+    CK_GELU_TANH = 1, ///< x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))
+    CK_GELU = 2       ///< x / 2 * (1 + erf(x / sqrt 2))
+} ck_activation;
 
 // MARK: - The table
 
@@ -124,6 +135,16 @@ typedef struct ck_table_row {
     void (*swiglu)(const float *gate, const float *up, float *out, size_t n);
     void (*swiglu_backward)(const float *gate, const float *up, const float *d_out, float *d_gate, float *d_up,
                             size_t n);
+    /// out = (x - mean) / sqrt(variance + epsilon) * weight + bias; `bias` may be NULL.
+    void (*layer_norm)(const float *x, const float *weight, const float *bias, float epsilon, float *out, size_t n);
+    void (*layer_norm_backward)(const float *x, const float *weight, float epsilon, const float *d_out, float *d_x,
+                                size_t n);
+    /// out = f(gate) * up, or f(gate) when `up` is NULL; backward then leaves `d_up` alone.
+    void (*activate)(ck_activation f, const float *gate, const float *up, float *out, size_t n);
+    void (*activate_backward)(ck_activation f, const float *gate, const float *up, const float *d_out, float *d_gate,
+                              float *d_up, size_t n);
+    /// x = cap * tanh(x / cap); `slope`, unless NULL, gets the derivative.
+    void (*soft_cap)(float cap, float *x, float *slope, size_t n);
     void (*softmax)(float *row, size_t n);
     float (*log_sum_exp)(const float *row, size_t n);
     void (*softmax_backward)(const float *p, const float *d_p, float *d_s, size_t n, float scale);

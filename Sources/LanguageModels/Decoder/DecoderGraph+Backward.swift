@@ -1,8 +1,8 @@
 import Kernels
 import Layers
 
-// The backward pass, layer by layer from the last: the mirror of `LlamaGraph`'s forward pass.
-extension LlamaGraph {
+// The backward pass, layer by layer from the last: the mirror of `DecoderGraph`'s forward pass.
+extension DecoderGraph {
     /// Propagates `scratch.lossGradient` down to the prompt; overwrites `gradient`.
     func backwardLayers(_ batch: PackedBatch, _ prompt: PromptView, _ gradient: UnsafeMutablePointer<Float>) {
         let rows = batch.rowCount, width = c.hiddenSize
@@ -19,36 +19,9 @@ extension LlamaGraph {
             backwardFeedForward(index, count: count, current)
             backwardAttention(index, batch, prompt, current, dX, gradient)
         }
-        if case .embeddings(_, let count) = prompt { gradient.update(from: dX, count: count * width) }
-    }
-
-    /// dX += norm'ᵀ(gate'ᵀ, up'ᵀ(swiglu'(downᵀ dX))), in place.
-    private func backwardFeedForward(_ index: Int, count: Int, _ dX: UnsafeMutablePointer<Float>) {
-        let width = c.hiddenSize, inner = c.feedForwardSize
-        let matrices = weights[index]
-        let dActivated = scratch.activated.reserve(count * inner)
-        matrices.down.backward(
-            dX, count: count, dYStride: width, into: dActivated, accumulate: false, scratch: &scratch.weights,
-            pool: pool)
-        let gateUp = saved[index].gateUp.pointer
-        let dGateUp = scratch.dGateUp.reserve(count * 2 * inner)
-        forRows(count) { row in
-            let gate = gateUp + row * 2 * inner, dGate = dGateUp + row * 2 * inner
-            VectorMath.swiGLUBackward(
-                gate: gate, up: gate + inner, dOut: dActivated + row * inner, dGate: dGate, dUp: dGate + inner,
-                count: inner)
-        }
-        let dNormed = scratch.normed.reserve(count * width)
-        matrices.gateUp.backward(
-            dGateUp, count: count, dYStride: 2 * inner, into: dNormed, accumulate: false, scratch: &scratch.weights,
-            pool: pool)
-        let middle = saved[index].middle.pointer
-        let norm = UnsafePointer(model.layers[index].feedForwardNorm.pointer), epsilon = c.epsilon
-        forRows(count) { row in
-            VectorMath.rmsNormBackward(
-                middle + row * width, weight: norm, epsilon: epsilon, dOut: dNormed + row * width,
-                accumulatingInto: dX + row * width,
-                columns: width)
+        if case .embeddings(_, let count) = prompt {
+            gradient.update(from: dX, count: count * width)
+            if c.inputScale != 1 { VectorMath.scale(gradient, by: c.inputScale, count: count * width) }
         }
     }
 
@@ -60,13 +33,21 @@ extension LlamaGraph {
     ) {
         let isLast = index == c.layerCount - 1
         let rows = batch.rowCount, width = c.hiddenSize, d = c.headDimension
+        let layer = model.layers[index]
         let plan = isLast ? batch.lastPlan : batch.plan
         let queryCount = plan.queryCount, heads = c.keyValueHeadCount, group = attention.group
         let matrices = weights[index]
         let queryWidth = self.queryWidth, keyWidth = self.keyWidth
+        var dBranch = UnsafePointer(current)
+        if layer.postAttentionNorm != nil || c.residualScale != 1 {
+            dBranch = UnsafePointer(
+                backwardBranch(
+                    current, layer.postAttentionNorm, unnormed: saved[index].attentionBranch.pointer,
+                    count: queryCount))
+        }
         let dAttendedRows = scratch.attendedRows.reserve(queryCount * queryWidth)
         matrices.attentionOutput.backward(
-            current, count: queryCount, dYStride: width, into: dAttendedRows, accumulate: false,
+            dBranch, count: queryCount, dYStride: width, into: dAttendedRows, accumulate: false,
             scratch: &scratch.weights, pool: pool)
         let dAttended = scratch.attended.reserve(queryCount * queryWidth)
         forRows(queryCount) { row in
@@ -92,7 +73,8 @@ extension LlamaGraph {
         attention.backward(
             plan, queries: q, keys: k, values: v,
             prefix: prefix(of: prompt, layer: index, keys: k, values: v, rows: rows),
-            weights: saved[index].attention.pointer, dOutput: dAttended,
+            weights: saved[index].attention.pointer,
+            slopes: c.attentionSoftCap > 0 ? UnsafePointer(saved[index].slopes.pointer) : nil, dOutput: dAttended,
             dWeights: scratch.dAttention.reserve(heads * plan.weightsPerHead), dQueries: dQ, dKeys: dK, dValues: dV,
             prefixGradient: prefixGradient, pool: pool)
 
@@ -101,14 +83,18 @@ extension LlamaGraph {
         if needed == 0 { return }
         let projectedWidth = queryWidth + 2 * keyWidth
         let dProjected = scratch.projected.reserve(max(rows, queryCount) * projectedWidth)
-        let rotary = model.rotary, headCount = c.headCount
+        // A row's worth for each row: the gradient before a norm of queries or keys needs a copy.
+        let copies = scratch.dHeads.reserve(max(rows, queryCount) * queryWidth)
+        let rotary = rotation(of: index), headCount = c.headCount
+        let plainQueries = saved[index].plainQueries.pointer, plainKeys = saved[index].plainKeys.pointer
         forRows(needed) { row in
             let keyRow = dProjected + row * projectedWidth + queryWidth
             for head in 0..<heads {
                 (keyRow + head * d).update(from: dK + (head * rows + row) * d, count: d)
                 (keyRow + keyWidth + head * d).update(from: dV + (head * rows + row) * d, count: d)
             }
-            rotary.backward(keyRow, heads: heads, headDimension: d, position: batch.positions[row])
+            rotary?.backward(keyRow, heads: heads, headDimension: d, position: batch.positions[row])
+            layer.keyNorm?.backward(plainKeys + row * keyWidth, gradient: keyRow, scratch: copies + row * queryWidth)
         }
         /// Collects the query gradient of one row and turns it back.
         func collectQueries(_ row: Int, position: Int, into target: UnsafeMutablePointer<Float>) {
@@ -116,9 +102,12 @@ extension LlamaGraph {
                 (target + head * group * d).update(
                     from: dQ + (head * queryCount + row) * group * d, count: group * d)
             }
-            rotary.backward(target, heads: headCount, headDimension: d, position: position)
+            rotary?.backward(target, heads: headCount, headDimension: d, position: position)
+            layer.queryNorm?.backward(
+                plainQueries + row * queryWidth, gradient: target, scratch: copies + row * queryWidth)
         }
         let dNormed = scratch.normed.reserve(rows * width)
+        let dParallel = layer.isParallel ? UnsafePointer(scratch.dParallel.pointer) : nil
         if isLast {
             matrices.queriesKeysValues.backward(
                 dProjected + queryWidth, count: needed, dYStride: projectedWidth, rows: queryWidth..<projectedWidth,
@@ -137,6 +126,7 @@ extension LlamaGraph {
             for (source, row) in batch.lossRows.enumerated() where row < needed {
                 VectorMath.add(lossNormed + source * width, into: dNormed + row * width, count: width)
                 VectorMath.add(current + source * width, into: dX + row * width, count: width)
+                if let dParallel { VectorMath.add(dParallel + source * width, into: dX + row * width, count: width) }
             }
         } else {
             forRows(needed) { row in
@@ -145,14 +135,8 @@ extension LlamaGraph {
             matrices.queriesKeysValues.backward(
                 dProjected, count: needed, dYStride: projectedWidth, into: dNormed, accumulate: false,
                 scratch: &scratch.weights, pool: pool)
+            if let dParallel { VectorMath.add(dParallel, into: dX, count: needed * width) }
         }
-        let input = saved[index].input.pointer
-        let norm = UnsafePointer(model.layers[index].attentionNorm.pointer), epsilon = c.epsilon
-        forRows(needed) { row in
-            VectorMath.rmsNormBackward(
-                input + row * width, weight: norm, epsilon: epsilon, dOut: dNormed + row * width,
-                accumulatingInto: dX + row * width,
-                columns: width)
-        }
+        backwardNormalization(saved[index].input.pointer, layer.attentionNorm, dNormed, count: needed, into: dX)
     }
 }

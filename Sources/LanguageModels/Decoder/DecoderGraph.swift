@@ -1,0 +1,239 @@
+import Kernels
+import Layers
+
+/// The differentiable form of a decoder: F32 activations, frozen weights, gradients for the prompt only.
+///
+/// What is spent and what is not (the whole point of a trainer for soft prompts):
+/// - virtual tokens are computed once a step, not once an example (`PackedBatch`);
+/// - examples are packed without padding;
+/// - logits exist only where there is loss, and so do the last layer's queries and feed-forward;
+/// - no gradient is formed for any weight, so neither normalised inputs nor feed-forward products are kept;
+/// - the first layer's input gradient is formed for virtual rows only, and not at all for prefix tuning.
+/// Nothing of it is an approximation.
+final class DecoderGraph: ObservableModel {
+    /// A layer's weights as stacked float matrices.
+    struct Weights {
+        let queriesKeysValues, attentionOutput: FrozenMatrix
+        let feedForward: Network?
+        let experts: Experts?
+    }
+
+    /// A feed-forward network's: `inputs` stacks gate and up, or is up alone.
+    struct Network {
+        let inputs, down: FrozenMatrix
+    }
+
+    struct Experts {
+        let router: FrozenMatrix
+        let experts: [Network]
+        let shared: Network?
+        let sharedRouter: FrozenMatrix?
+    }
+
+    /// What a layer's backward pass needs of its forward pass.
+    struct Saved {
+        var input = GrowableBuffer()
+        var queries = GrowableBuffer()
+        var keys = GrowableBuffer()
+        var values = GrowableBuffer()
+        var attention = GrowableBuffer()
+        var middle = GrowableBuffer()
+        var gateUp = GrowableBuffer()
+        /// Queries and keys before their norm, in rows; where there is one.
+        var plainQueries = GrowableBuffer()
+        var plainKeys = GrowableBuffer()
+        /// Slopes of the soft cap of attention scores.
+        var slopes = GrowableBuffer()
+        /// What attention and feed-forward made, before the norm behind them.
+        var attentionBranch = GrowableBuffer()
+        var feedForwardBranch = GrowableBuffer()
+        /// Gate and up of the shared expert, and how much of it each row gets.
+        var sharedGateUp = GrowableBuffer()
+        var sharedShares = GrowableBuffer()
+        var routing: ExpertRouting?
+    }
+
+    /// Memory that lives within a layer only.
+    struct Scratch {
+        var hidden = GrowableBuffer()
+        var gradient = GrowableBuffer()
+        var lossGradient = GrowableBuffer()
+        var normed = GrowableBuffer()
+        var projected = GrowableBuffer()
+        var attended = GrowableBuffer()
+        var attendedRows = GrowableBuffer()
+        var activated = GrowableBuffer()
+        var dGateUp = GrowableBuffer()
+        var dQueries = GrowableBuffer()
+        var dKeys = GrowableBuffer()
+        var dValues = GrowableBuffer()
+        var dAttention = GrowableBuffer()
+        var logits = GrowableBuffer()
+        var weights = GrowableBuffer()
+        var rowLoss = GrowableBuffer()
+        var logitSlopes = GrowableBuffer()
+        /// Gradient of a branch, and of the input of a parallel feed-forward.
+        var dBranch = GrowableBuffer()
+        var dParallel = GrowableBuffer()
+        var dHeads = GrowableBuffer()
+        var router = GrowableBuffer()
+        var expertRows = GrowableBuffer()
+        var expertOut = GrowableBuffer()
+        var pairGradient = GrowableBuffer()
+    }
+
+    let model: DecoderModel
+    let c: DecoderConfiguration
+    let pool: ThreadPool
+    let weights: [Weights]
+    let output: FrozenMatrix
+    let attention: PackedAttention
+    var saved: [Saved]
+    var scratch = Scratch()
+    let keepsFloats: Bool
+    var forwardPrecision = ForwardPrecision.float
+    var activationObserver: (any ActivationObserver)?
+    /// Left sides of integer products.
+    let activations = Activations()
+
+    var shape: DecoderShape { model.shape }
+    var queryWidth: Int { c.queryWidth }
+    var keyWidth: Int { c.keyWidth }
+    /// The rotation of each kind of layer, for the batch at hand.
+    var tables: [RotaryEmbedding] = []
+
+    init(_ model: DecoderModel, weightsMemory: WeightsMemory) {
+        self.model = model
+        c = model.configuration
+        pool = model.pool
+        let width = c.hiddenSize
+        let pool = self.pool
+        let layerElements = model.layers.reduce(model.outputTensor.rows * width) { total, layer in
+            layer.projections.reduce(total) { $0 + $1.rows * $1.columns }
+        }
+        let keep =
+            switch weightsMemory {
+            case .float: true
+            case .tiles: false
+            case .auto: layerElements * MemoryLayout<Float>.stride <= SystemMemory.available / 2
+            }
+        keepsFloats = keep
+        func part(_ tensor: FrozenTensor) -> FrozenMatrix.Part {
+            FrozenMatrix.Part(type: tensor.type, rows: tensor.rows, bytes: tensor.bytes)
+        }
+        func stacked(_ projections: [Projection]) -> FrozenMatrix {
+            FrozenMatrix(
+                parts: projections.map { part($0.weight) }, columns: projections[0].columns, keepFloats: keep,
+                pool: pool)
+        }
+        func network(_ network: FeedForward) -> Network {
+            Network(inputs: stacked(network.inputs), down: stacked([network.down]))
+        }
+        weights = model.layers.map { layer in
+            Weights(
+                queriesKeysValues: stacked([layer.queries, layer.keys, layer.values]),
+                attentionOutput: stacked([layer.attentionOutput]), feedForward: layer.feedForward.map(network),
+                experts: layer.experts.map { experts in
+                    Experts(
+                        router: stacked([experts.router]), experts: experts.experts.map(network),
+                        shared: experts.shared.map(network), sharedRouter: experts.sharedRouter.map { stacked([$0]) })
+                })
+        }
+        output = FrozenMatrix(
+            parts: [part(model.outputTensor)], columns: width, keepFloats: keep, pool: pool)
+        attention = PackedAttention(
+            keyValueHeadCount: c.keyValueHeadCount, group: c.headCount / c.keyValueHeadCount,
+            headDimension: c.headDimension, scale: c.attentionScale,
+            softCap: c.attentionSoftCap)
+        saved = Array(repeating: Saved(), count: c.layerCount)
+    }
+
+    var residentByteCount: Int {
+        guard keepsFloats else { return 0 }
+        return weights.reduce(output.floatByteCount) { total, layer in
+            let networks =
+                [layer.feedForward, layer.experts?.shared].compactMap { $0 } + (layer.experts?.experts ?? [])
+            let matrices =
+                [layer.queriesKeysValues, layer.attentionOutput, layer.experts?.router, layer.experts?.sharedRouter]
+                .compactMap { $0 } + networks.flatMap { [$0.inputs, $0.down] }
+            return matrices.reduce(total) { $0 + $1.floatByteCount }
+        }
+    }
+
+    func loss(
+        of batch: TrainingBatch, prompt: PromptView, gradient: UnsafeMutablePointer<Float>?
+    ) throws -> BatchLoss {
+        let packed = try PackedBatch(
+            batch, prompt: prompt, group: attention.group, vocabularySize: c.vocabularySize)
+        let length = (packed.positions.max() ?? 0) + 1
+        try model.checkLength(length)
+        tables = model.rotations.map { $0.table(length: length) }
+        forwardLayers(packed, prompt)
+        let loss = head(packed, wantsGradient: gradient != nil)
+        if let gradient { backwardLayers(packed, prompt, gradient) }
+        return BatchLoss(loss: loss / Double(packed.targets.count), targetCount: packed.targets.count)
+    }
+
+    /// Final norm, logits, loss; leaves the gradient at the last layer's output in `scratch.lossGradient`.
+    func head(_ batch: PackedBatch, wantsGradient: Bool) -> Double {
+        let count = batch.lossRows.count, width = c.hiddenSize, vocabulary = c.vocabularySize
+        let x = scratch.hidden.pointer
+        let normed = scratch.normed.reserve(count * width)
+        let norm = model.outputNorm
+        forRows(count) { row in norm.forward(x + row * width, into: normed + row * width, columns: width) }
+        activationObserver?.observe([DecoderTensorNames.output], normed, count: count, columns: width)
+        let dNormed = scratch.dQueries.reserve(count * width)
+        let slice = min(count, max(64, (16 << 20) / vocabulary))
+        let logits = scratch.logits.reserve(slice * vocabulary)
+        let losses = scratch.rowLoss.reserve(count)
+        let scale = 1 / Float(count)
+        let logitScale = c.logitScale, softCap = c.logitSoftCap
+        let slopes = softCap > 0 ? scratch.logitSlopes.reserve(slice * vocabulary) : nil
+        var start = 0
+        while start < count {
+            let size = min(slice, count - start)
+            output.forward(
+                normed + start * width, count: size, into: logits, yStride: vocabulary, scratch: &scratch.weights,
+                pool: pool)
+            let first = start
+            pool.parallelFor(size) { row in
+                let line = logits + row * vocabulary
+                let target = batch.targets[first + row]
+                let slope = slopes.map { $0 + row * vocabulary }
+                if logitScale != 1 { VectorMath.scale(line, by: logitScale, count: vocabulary) }
+                if softCap > 0 { VectorMath.softCap(line, cap: softCap, slope: slope, count: vocabulary) }
+                guard wantsGradient else {
+                    losses[first + row] = CrossEntropy.forward(line, count: vocabulary, target: target)
+                    return
+                }
+                losses[first + row] = CrossEntropy.backward(line, count: vocabulary, target: target, scale: scale)
+                if let slope { for column in 0..<vocabulary { line[column] *= slope[column] } }
+                if logitScale != 1 { VectorMath.scale(line, by: logitScale, count: vocabulary) }
+            }
+            if wantsGradient {
+                output.backward(
+                    logits, count: size, dYStride: vocabulary, into: dNormed + start * width, accumulate: false,
+                    scratch: &scratch.weights, pool: pool)
+            }
+            start += size
+        }
+        if wantsGradient {
+            let gradient = scratch.lossGradient.reserve(count * width)
+            gradient.update(repeating: 0, count: count * width)
+            forRows(count) { row in
+                norm.backward(
+                    x + row * width, dOut: dNormed + row * width, accumulatingInto: gradient + row * width,
+                    columns: width)
+            }
+        }
+        return (0..<count).reduce(0) { $0 + Double(losses[$1]) }
+    }
+
+    /// Runs `body` for every row, in groups that keep the cost of scheduling small.
+    func forRows(_ count: Int, _ body: (Int) -> Void) {
+        let group = 8
+        pool.parallelFor((count + group - 1) / group) { task in
+            for row in task * group..<min((task + 1) * group, count) { body(row) }
+        }
+    }
+}
