@@ -7,7 +7,8 @@ import PackageDescription
 let fuzzed: [SwiftSetting] = [
     .swiftLanguageMode(.v6), .unsafeFlags(["-sanitize=fuzzer,address", "-parse-as-library", "-g"]),
 ]
-let linked: [LinkerSetting] = [.unsafeFlags(["-sanitize=fuzzer,address"])]
+// lld: gold, the default, fails on what the sanitizers leave in the debug information.
+let linked: [LinkerSetting] = [.unsafeFlags(["-sanitize=fuzzer,address", "-use-ld=lld"])]
 
 let package = Package(
     name: "incipit-fuzz",
