@@ -1,17 +1,18 @@
 #!/usr/bin/env python3
 """Make Fixtures/Models/architectures: a random model of every architecture, with what transformers computes of it.
 
-    python make_architecture_models.py [--out FOLDER] [--large] [NAME ...]
+    python make_architecture_models.py [--out FOLDER] [--large | --quantized] [NAME ...]
 
 Needs torch, transformers, gguf, numpy. The GGUF files are written by gguf-py through transforms written here, so they
 judge the engine alone, not our converter.
 
 Writes for each model
-  NAME.gguf          the model, without a tokenizer; matrices F16 (F32 with --large), the rest F32
+  NAME.gguf          the model, without a tokenizer; matrices F16 (F32 with --large, Q8_0 with --quantized), the rest F32
   NAME.golden.gguf   ids (I32), logits (positions, vocabulary) F32: teacher-forced; greedy (I32): its continuation;
                      prompt (P, width), loss (1), gradient (P, width) F32: mean cross-entropy of ids[1:], when the rows of
                      `prompt` stand before them at the input, and its gradient with respect to those rows
---large makes the models of Tests/Oracles/architectures.sh: other sizes, F32, 40 positions.
+--large and --quantized make the models of Tests/Oracles/architectures.sh: other sizes, 40 positions. transformers then
+computes with the dequantized weights.
 """
 
 import argparse
@@ -25,6 +26,9 @@ import transformers as T
 HERE = os.path.dirname(os.path.abspath(__file__))
 SMALL = dict(width=24, inner=32, heads=4, kv=2, vocab=40, positions=20, prompt=4, window=5, expert=12)
 LARGE = dict(width=120, inner=184, heads=6, kv=3, vocab=131, positions=40, prompt=9, window=11, expert=56)
+
+
+QUANTIZED = dict(width=128, inner=192, heads=8, kv=4, vocab=131, positions=40, prompt=9, window=11, expert=64)
 
 
 def rope(theta=10000.0, **more):
@@ -56,7 +60,7 @@ def configurations(s):
             sliding_window=None, **untied),
         "qwen2": lambda: T.Qwen2Config(**grouped, **untied, **rope(1000000.0)),
         "qwen2moe": lambda: T.Qwen2MoeConfig(
-            **grouped, **experts, shared_expert_intermediate_size=s["expert"] + 8, norm_topk_prob=False, **untied),
+            **grouped, **experts, shared_expert_intermediate_size=s["expert"] + s["expert"] // 2, norm_topk_prob=False, **untied),
         "qwen3": lambda: T.Qwen3Config(**grouped, head_dim=own, tie_word_embeddings=True, **rope(1000000.0)),
         "qwen3moe": lambda: T.Qwen3MoeConfig(**grouped, **experts, head_dim=own, norm_topk_prob=True, **untied),
         "gemma2": lambda: T.Gemma2Config(
@@ -172,7 +176,12 @@ def tensors(model, config):
     return kind, result
 
 
-def write_model(path, model, config, f16):
+def is_matrix(name, w):
+    """Whether a tensor is not kept in F32."""
+    return w.ndim > 1 and not any(part in name for part in ("norm", "gate_inp", "position_embd"))
+
+
+def write_model(path, model, config, form):
     kind, arrays = tensors(model, config)
     out = gguf.GGUFWriter(path, kind)
     get = lambda *names: next((getattr(config, n) for n in names if getattr(config, n, None) is not None), None)
@@ -243,16 +252,20 @@ def write_model(path, model, config, f16):
         if kind == "qwen2moe":
             out.add_expert_shared_feed_forward_length(config.shared_expert_intermediate_size)
     for name, w in arrays.items():
-        is_matrix = w.ndim > 1 and "norm" not in name and "gate_inp" not in name and name != "position_embd.weight"
-        out.add_tensor(name, np.ascontiguousarray(w, np.float16 if f16 and is_matrix else np.float32))
+        w = np.ascontiguousarray(w, np.float32)
+        if form == "Q8_0" and is_matrix(name, w):
+            q = gguf.GGMLQuantizationType.Q8_0
+            out.add_tensor(name, gguf.quants.quantize(w, q), raw_dtype=q)
+        else:
+            out.add_tensor(name, w.astype(np.float16) if form == "F16" and is_matrix(name, w) else w)
     out.write_header_to_file()
     out.write_kv_data_to_file()
     out.write_tensors_to_file()
     out.close()
 
 
-def randomize(model, kind, f16):
-    """Weights that make every part of a layer matter, and that F16 holds exactly."""
+def randomize(model, kind, form):
+    """Weights that make every part of a layer matter, and that the file holds exactly."""
     with torch.no_grad():
         for key, value in model.named_parameters():
             if value.dim() == 1:
@@ -264,8 +277,16 @@ def randomize(model, kind, f16):
             else:
                 scale = 0.5 if "embed" in key or "wte" in key or "wpe" in key else 1.3 / value.shape[-1] ** 0.5
                 value.copy_(torch.randn_like(value) * scale)
-                if f16:
+                if form == "F16":
                     value.copy_(value.half().float())
+                router = key.endswith(("mlp.gate.weight", "block_sparse_moe.gate.weight", "shared_expert_gate.weight"))
+                if form == "Q8_0" and not router and "wpe" not in key and "norm" not in key:
+                    # Rows of blocks as the file has them; moving rows changes nothing.
+                    across = kind == "gpt2" and "wte" not in key and "lm_head" not in key
+                    w = np.ascontiguousarray((value.T if across else value).numpy())
+                    q = gguf.GGMLQuantizationType.Q8_0
+                    w = torch.from_numpy(gguf.quants.dequantize(gguf.quants.quantize(w, q), q).reshape(w.shape))
+                    value.copy_(w.T if across else w)
 
 
 def write_golden(path, model, s):
@@ -300,18 +321,19 @@ def main():
     parser.add_argument("names", nargs="*")
     parser.add_argument("--out", default=os.path.join(HERE, "..", "Models", "architectures"))
     parser.add_argument("--large", action="store_true")
+    parser.add_argument("--quantized", action="store_true")
     arguments = parser.parse_args()
     os.makedirs(arguments.out, exist_ok=True)
-    s = LARGE if arguments.large else SMALL
+    s, form = (LARGE, "F32") if arguments.large else (QUANTIZED, "Q8_0") if arguments.quantized else (SMALL, "F16")
     models = configurations(s)
-    for name in arguments.names or [n for n in models if arguments.large or n not in LARGE_ONLY]:
+    for name in arguments.names or [n for n in models if s is not SMALL or n not in LARGE_ONLY]:
         config = models[name]()
         torch.manual_seed(7)
         model = T.AutoModelForCausalLM.from_config(
             config, dtype=torch.float32, attn_implementation="eager").eval()
-        randomize(model, KINDS[config.model_type][0], not arguments.large)
+        randomize(model, KINDS[config.model_type][0], form)
         path = os.path.join(arguments.out, name)
-        write_model(path + ".gguf", model, config, not arguments.large)
+        write_model(path + ".gguf", model, config, form)
         write_golden(path + ".golden.gguf", model, s)
         print(f"{name:20} {os.path.getsize(path + '.gguf'):8} {os.path.getsize(path + '.golden.gguf'):8}")
 

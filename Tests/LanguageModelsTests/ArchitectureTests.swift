@@ -21,10 +21,16 @@ import Testing
         return files.filter { $0.hasSuffix(suffix) }.map { String($0.dropLast(suffix.count)) }.sorted()
     }()
 
-    /// Of the largest logit: F32 on both sides, other orders of summing.
-    private let logitTolerance: Float = 1e-4
+    /// Of the largest logit: F32 on both sides, other orders of summing. Products with quantized weights round their
+    /// inputs to 8 bits.
+    private func logitTolerance(_ known: Case) -> Float { known.isQuantized ? 0.1 : 1e-4 }
     private let leastCosine = 0.9999
+    private let roundedCosine = 0.998
     private let lossTolerance = 1e-4
+    /// Of the loss, which in these random models is 5 to 17 nats.
+    private let roundedLossTolerance = 0.02
+    /// Of the gradient's norm, where the forward pass rounds.
+    private let roundedGradientTolerance = 0.25
     /// Of the gradient's norm.
     private let gradientTolerance = 1e-3
     /// Of the gradient's norm: central differences of F32 losses.
@@ -35,6 +41,7 @@ import Testing
         let model: any LanguageModel
         let golden: GGUFFile
         let ids: [Int]
+        let isQuantized: Bool
 
         init(_ name: String) throws {
             let path = ArchitectureTests.folder.appending(path: name + ".gguf").path
@@ -42,6 +49,7 @@ import Testing
             model = try ModelCatalog.architecture(for: file, path: path).load(file, pool: ThreadPool(threadCount: 2))
             golden = try GGUFFile(path: ArchitectureTests.folder.appending(path: name + ".golden.gguf").path)
             ids = try Self.integers("ids", golden)
+            isQuantized = file.tensors.contains { $0.type == .q8_0 }
         }
 
         static func integers(_ name: String, _ file: GGUFFile) throws -> [Int] {
@@ -97,6 +105,11 @@ import Testing
         }
     }
 
+    /// The numbers behind a pass, for the oracle.
+    private func report(_ name: String, _ text: String) {
+        if Self.folder != Fixtures.url("Models/architectures") { print("measured \(name): \(text)") }
+    }
+
     private func norm(_ values: [Float]) -> Double {
         values.reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()
     }
@@ -118,18 +131,32 @@ import Testing
         let expected = try known.floats("logits")
         let found = try known.logits([.tokens(known.ids)], last: known.ids.count)
         try #require(found.count == expected.count)
-        #expect(largest(zip(found, expected).map { $0 - $1 }) < logitTolerance * largest(expected))
+        let difference = largest(zip(found, expected).map { $0 - $1 }) / largest(expected)
+        var cosines: [Double] = []
         let width = known.model.shape.vocabularySize
         for position in known.ids.indices {
             let a = Array(found[position * width..<(position + 1) * width])
             let b = Array(expected[position * width..<(position + 1) * width])
             let product = zip(a, b).reduce(0) { $0 + Double($1.0) * Double($1.1) }
-            #expect(product / (norm(a) * norm(b)) >= leastCosine)
+            cosines.append(product / (norm(a) * norm(b)))
         }
+        cosines.sort()
+        if known.isQuantized {
+            // Rounding may choose another of two experts that weigh nearly the same, so single positions say little.
+            #expect(cosines[cosines.count / 4] >= roundedCosine)
+        } else {
+            #expect(difference < logitTolerance(known))
+            #expect(cosines[0] >= leastCosine)
+        }
+        report(
+            name,
+            "logits: difference \(difference) of the largest, cosine least \(cosines[0]), "
+                + "first quartile \(cosines[cosines.count / 4])")
     }
 
     @Test(arguments: names) func greedyTokensAreThoseOfTransformers(name: String) throws {
         let known = try Case(name)
+        guard !known.isQuantized else { return }
         let cache = known.model.makeCache(element: .f32)
         let workspace = InferenceWorkspace()
         var input = known.ids
@@ -150,8 +177,8 @@ import Testing
         let single = try known.logits(known.ids.map { .tokens([$0]) }, last: known.ids.count)
         let uneven = try known.logits(
             [.tokens(Array(known.ids.prefix(3))), .tokens(Array(known.ids.dropFirst(3)))], last: known.ids.count)
-        #expect(largest(zip(whole, single).map { $0 - $1 }) < logitTolerance * largest(whole))
-        #expect(largest(zip(whole, uneven).map { $0 - $1 }) < logitTolerance * largest(whole))
+        #expect(largest(zip(whole, single).map { $0 - $1 }) < logitTolerance(known) * largest(whole))
+        #expect(largest(zip(whole, uneven).map { $0 - $1 }) < logitTolerance(known) * largest(whole))
     }
 
     @Test(arguments: names) func lossAndInputGradientAreThoseOfTorch(name: String) throws {
@@ -162,8 +189,12 @@ import Testing
             for precision in ForwardPrecision.allCases {  // with float weights both are exact
                 graph.forwardPrecision = precision
                 let found = try known.loss(graph, known.ids, from: 1, known.floats("prompt"))
-                #expect(abs(found.loss - Double(loss)) < lossTolerance)
-                #expect(distance(found.gradient, expected) < gradientTolerance * norm(expected))
+                let isRounded = known.isQuantized && precision == .int8
+                let difference = distance(found.gradient, expected) / norm(expected)
+                #expect(
+                    abs(found.loss - Double(loss)) < (isRounded ? roundedLossTolerance * Double(loss) : lossTolerance))
+                #expect(difference < (isRounded ? roundedGradientTolerance : gradientTolerance))
+                report(name, "\(memory) \(precision): loss \(found.loss - Double(loss)), gradient \(difference)")
             }
         }
     }
@@ -181,7 +212,9 @@ import Testing
             let most = row.max() ?? 0
             total += log(row.reduce(0) { $0 + exp($1 - most) }) + most - row[target]
         }
-        #expect(abs(total / Double(known.ids.count - 1) - Double(try known.floats("loss")[0])) < lossTolerance)
+        let expected = Double(try known.floats("loss")[0])
+        let tolerance = known.isQuantized ? roundedLossTolerance * expected : lossTolerance
+        #expect(abs(total / Double(known.ids.count - 1) - expected) < tolerance)
     }
 
     @Test(arguments: names) func trainingWithAPrefixEqualsRunningTheText(name: String) throws {
@@ -198,7 +231,7 @@ import Testing
             }
         }
         let embedded = try known.loss(graph, rest, from: 1, rows).loss
-        #expect(abs(cached - expected) < lossTolerance)
+        #expect(abs(cached - expected) < (known.isQuantized ? roundedLossTolerance * expected : lossTolerance))
         #expect(abs(embedded - expected) < lossTolerance)
     }
 
