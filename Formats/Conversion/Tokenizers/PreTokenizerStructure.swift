@@ -194,7 +194,7 @@ enum PreTokenizerRecognition {
 /// How many scalars must be put in, taken out or changed to make one text of another.
 enum EditDistance {
     /// Longer texts are compared by their beginnings.
-    private static let lengthLimit = 800
+    private static let lengthLimit = 400
 
     static func between(_ left: String, _ right: String) -> Int {
         let a = Array(left.unicodeScalars.prefix(lengthLimit))

@@ -22,8 +22,13 @@ public struct FuzzTarget: Sendable {
 
 /// A folder of this process, for what is read from files only.
 enum Scratch {
+    /// In memory where the system offers that: every input is written to files.
+    private static var place: String {
+        FileManager.default.fileExists(atPath: "/dev/shm") ? "/dev/shm" : NSTemporaryDirectory()
+    }
+
     private static let folder: String = {
-        var template = Array((NSTemporaryDirectory() + "/incipit-fuzz-XXXXXX").utf8CString)
+        var template = Array((Self.place + "/incipit-fuzz-XXXXXX").utf8CString)
         guard mkdtemp(&template) != nil else { fatalError("no temporary folder: \(errno)") }
         let path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
         return path
