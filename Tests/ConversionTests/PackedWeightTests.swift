@@ -52,7 +52,7 @@ struct PackedWeightTests {
     }
 
     @Test(arguments: [
-        ("gptq", 4, false), ("gptq_v2", 4, false), ("gptq", 8, false), ("gptq", 2, false), ("gptq", 4, true),
+        ("gptq", 4, false), ("gptq_v2", 4, false), ("gptq", 8, false), ("gptq", 4, true),
     ])
     func `GPTQ is unpacked`(format: String, bits: Int, isOrdered: Bool) throws {
         let (rows, columns, group) = (Self.rows, Self.columns, 8)

@@ -17,6 +17,14 @@ struct WrongInput: Sendable, CustomTestStringConvertible {
     private static let zeros = "sha256:" + String(repeating: "0", count: 64)
 
     /// Each way of handing over a file that is no model, for each command that reads one.
+    private static func folder(_ command: String) -> (String, Int32, String) {
+        switch command.split(separator: " ")[0] {
+        case "inspect": ("$FOLDER", 66, "neither")
+        case "fingerprint", "run", "eval", "tune": ("$FOLDER", 66, "config.json")
+        default: ("$FOLDER", 65, "regular file")
+        }
+    }
+
     static let models: [WrongInput] = [
         "inspect $", "fingerprint $", "run $ text", "eval $ --data $DATA", "tune $ --data $DATA --name a/b --steps 1",
         "prompt list --base $", "split $ parts --max-tensors 1", "merge $ merged.gguf", "metadata list $",
@@ -24,8 +32,8 @@ struct WrongInput: Sendable, CustomTestStringConvertible {
     ].flatMap { command in
         [
             ("$MISSING", 66, "missing.gguf"),
-            // A folder may be a model's; this one has no tensors.
-            command.hasPrefix("inspect") ? ("$FOLDER", 66, "neither") : ("$FOLDER", 65, "regular file"),
+            // A folder may be a model's; this one is empty.
+            folder(command),
             ("$EMPTY", 65, "empty.gguf"),
             ("$TRUNCATED", 65, "damaged or was not downloaded completely"), ("$HEADER", 65, "header.gguf"),
             ("$TEXT", 65, "not a GGUF file"), ("$DAMAGED", 65, "damaged.gguf"),

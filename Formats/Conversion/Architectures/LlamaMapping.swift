@@ -92,7 +92,10 @@ enum LlamaFamily {
 
     static func addFields(from model: GGUFModelView, to config: inout JSONObject) throws {
         try RopeScaling.addFields(from: model, to: &config)
-        HeadLength.addFields(from: model, to: &config)
+        // These classes take width / heads where nothing is said.
+        if model.metadata["\(model.name).attention.key_length"] != nil {
+            HeadLength.addFields(from: model, to: &config)
+        }
         config["hidden_act"] = "silu"
         config["attention_bias"] = .bool(model.hasTensor("blk.0.attn_q.bias"))
         config["mlp_bias"] = .bool(model.hasTensor("blk.0.ffn_gate.bias"))
