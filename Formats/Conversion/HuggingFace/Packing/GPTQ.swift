@@ -60,7 +60,8 @@ private struct GPTQWeight: StoredWeight {
         guard packed.shape.count == 2, packed.shape[1] % perWord == 0, packed.shape[0] <= ModelDimensions.sizeLimit
         else {
             throw ConversionError(
-                .unexpectedTensor, "tensor \(packed.tensor.name) has the shape \(packed.tensor.shapeText); two dimensions are expected, the "
+                .unexpectedTensor,
+                "tensor \(packed.tensor.name) has the shape \(packed.tensor.shapeText); two dimensions are expected, the "
                     + "second a multiple of \(perWord)",
                 path: packed.model.path, tensor: packed.tensor.name)
         }
