@@ -1,7 +1,7 @@
 /// How the numbers of a tensor lie in memory: one of ggml's types, with its block size and its way in and out.
 ///
 /// A type is a small value; its behaviour comes from one row of ``all``. Adding a type means writing its
-/// ``BlockFormat`` in `Types/` and adding its row.
+/// `BlockFormat` in `Types/` and adding its row.
 public struct TensorType: Sendable {
     /// The row in `TensorTypeTable.rows`.
     private let row: UInt8

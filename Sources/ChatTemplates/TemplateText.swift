@@ -18,7 +18,9 @@ public struct TemplateText: Sendable, Hashable, ExpressibleByStringLiteral, Cust
 
     /// Text out of a string.
     ///
-    /// - Parameter isInput: whether it came in from outside, so that no control token may begin, lie or end in it.
+    /// - Parameters:
+    ///   - string: any text.
+    ///   - isInput: whether it came in from outside, so that no control token may begin, lie or end in it.
     public init(_ string: String, isInput: Bool = false) {
         let mark = isInput ? TemplateText.inputMark : 0
         scalars = string.unicodeScalars.map { $0.value | mark }

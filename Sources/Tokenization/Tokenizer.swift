@@ -20,6 +20,7 @@ public protocol Tokenizer: Sendable {
 
     /// The ids of `text`.
     /// - Parameters:
+    ///   - text: what to cut; nothing is trimmed from it.
     ///   - parseSpecial: whether control tokens written out in the text (`<|im_end|>`) become these tokens. Say `false`
     ///     for anything a user typed: then no text becomes a control token.
     ///   - addSpecial: whether the beginning and end tokens are added where the model wants them.
@@ -45,7 +46,9 @@ extension Tokenizer {
     /// The text of `ids`; bytes that are not UTF-8 become U+FFFD.
     ///
     /// The text is what was encoded, blank for blank: no spaces are "cleaned up".
-    /// - Parameter skipSpecial: whether control tokens leave no trace; otherwise their text appears.
+    /// - Parameters:
+    ///   - ids: those outside the vocabulary have no text.
+    ///   - skipSpecial: whether control tokens leave no trace; otherwise their text appears.
     public func decode(_ ids: some Sequence<Int>, skipSpecial: Bool) -> String {
         var decoder = StreamingDecoder(tokenizer: self, skipSpecial: skipSpecial)
         var text = ""
