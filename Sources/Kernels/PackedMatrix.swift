@@ -49,12 +49,12 @@ public final class PackedMatrix: @unchecked Sendable {  // immutable after init;
             throw KernelsError(
                 .unsupportedType, tensorType: type.name, "no product for this type; convert to one of \(names)")
         }
-        guard rows > 0, columns > 0, columns % format.columnMultiple == 0, rows < 1 << 40, columns < 1 << 40 else {
+        guard rows > 0, columns > 0, columns % type.blockSize == 0, rows < 1 << 40, columns < 1 << 40 else {
             throw KernelsError(
                 .badShape, tensorType: type.name,
-                "\(rows) rows of \(columns) columns; columns must be a positive multiple of \(format.columnMultiple)")
+                "\(rows) rows of \(columns) columns; columns must be a positive multiple of \(type.blockSize)")
         }
-        let rowBytes = format.rowBytes(columns: columns)
+        let rowBytes = columns / type.blockSize * type.bytesPerBlock
         let (needed, overflow) = rowBytes.multipliedReportingOverflow(by: rows)
         guard !overflow, bytes.count >= needed, let base = bytes.baseAddress else {
             throw KernelsError(
@@ -82,28 +82,69 @@ public final class PackedMatrix: @unchecked Sendable {  // immutable after init;
                 storage = .floats(copy, element: element, elementBytes: elementBytes)
             }
         case .panels(let kind):
-            let panelCount = (rows + Int(CK_PANEL_ROWS) - 1) / Int(CK_PANEL_ROWS)
-            let panelBytes = ck_panel_bytes(kind, columns)
-            byteCount = panelCount * panelBytes
-            nonisolated(unsafe) let memory = try Self.allocate(byteCount, type)  // threads write disjoint panels
-            let step = max(1, panelCount / (pool.threadCount * 8))
-            pool.parallelFor((panelCount + step - 1) / step) { task in
-                for panel in task * step..<min(panelCount, (task + 1) * step) {
-                    let first = panel * Int(CK_PANEL_ROWS)
-                    ck_pack_panel(
-                        kind, (base + first * rowBytes).assumingMemoryBound(to: UInt8.self),
-                        min(Int(CK_PANEL_ROWS), rows - first), columns,
-                        (memory + panel * panelBytes).assumingMemoryBound(to: UInt8.self))
-                }
+            let memory = try Self.panels(kind, type: type, rows: rows, columns: columns, pool: pool) {
+                first, count, panel in
+                ck_pack_panel(
+                    kind, (base + first * rowBytes).assumingMemoryBound(to: UInt8.self), rowBytes, count, columns, panel
+                )
             }
-            owned = memory
+            byteCount = memory.byteCount
+            owned = memory.address
             owner = nil
             isBorrowed = false
-            storage = .panels(
-                ck_matrix(
-                    kind: kind, rows: rows, columns: columns, panel_bytes: panelBytes,
-                    panels: memory.assumingMemoryBound(to: UInt8.self)))
+            storage = .panels(Self.matrix(kind, memory, rows: rows, columns: columns))
+        case .codebook(let codebook):
+            let memory = try Self.panels(
+                codebook.kind, type: type, rows: rows, columns: columns, pool: pool
+            ) { first, count, panel in
+                codebook.pack(
+                    base + first * rowBytes, rowBytes: rowBytes, rowCount: count, type: type, columns: columns,
+                    into: panel)
+            }
+            byteCount = memory.byteCount
+            owned = memory.address
+            owner = nil
+            isBorrowed = false
+            var matrix = Self.matrix(codebook.kind, memory, rows: rows, columns: columns)
+            withUnsafeMutableBytes(of: &matrix.codebook) { entries in
+                for (index, value) in codebook.codebook.enumerated() { entries[index] = UInt8(bitPattern: value) }
+            }
+            storage = .panels(matrix)
         }
+    }
+
+    /// Allocates the panels of a matrix and has them filled on all threads: `pack` gets the first row, the number of rows
+    /// and the place of each panel.
+    private static func panels(
+        _ kind: ck_kind, type: TensorType, rows: Int, columns: Int, pool: ThreadPool,
+        _ pack: (Int, Int, UnsafeMutablePointer<UInt8>) -> Void
+    ) throws -> (address: UnsafeMutableRawPointer, byteCount: Int) {
+        let panelRows = Int(CK_PANEL_ROWS)
+        let panelCount = (rows + panelRows - 1) / panelRows
+        let panelBytes = ck_panel_bytes(kind, columns)
+        nonisolated(unsafe) let memory = try allocate(panelCount * panelBytes, type)  // threads write disjoint panels
+        let step = max(1, panelCount / (pool.threadCount * 8))
+        pool.parallelFor((panelCount + step - 1) / step) { task in
+            for panel in task * step..<min(panelCount, (task + 1) * step) {
+                let first = panel * panelRows
+                pack(
+                    first, min(panelRows, rows - first),
+                    (memory + panel * panelBytes).assumingMemoryBound(to: UInt8.self))
+            }
+        }
+        return (memory, panelCount * panelBytes)
+    }
+
+    private static func matrix(
+        _ kind: ck_kind, _ memory: (address: UnsafeMutableRawPointer, byteCount: Int), rows: Int, columns: Int
+    ) -> ck_matrix {
+        var matrix = ck_matrix()
+        matrix.kind = kind
+        matrix.rows = rows
+        matrix.columns = columns
+        matrix.panel_bytes = ck_panel_bytes(kind, columns)
+        matrix.panels = UnsafePointer(memory.address.assumingMemoryBound(to: UInt8.self))
+        return matrix
     }
 
     deinit { free(owned) }
@@ -157,24 +198,10 @@ struct KernelFormat: Sendable {
     enum Behaviour: Sendable {
         case rowMajor(element: Int32, elementBytes: Int)
         case panels(ck_kind)
+        case codebook(CodebookFormat)
     }
     let type: TensorType
     let behaviour: Behaviour
-
-    var columnMultiple: Int {
-        switch behaviour {
-        case .rowMajor: 1
-        case .panels(let kind): ck_column_multiple(kind)
-        }
-    }
-
-    /// `columns` is a multiple of `columnMultiple` and below 2^40.
-    func rowBytes(columns: Int) -> Int {
-        switch behaviour {
-        case .rowMajor(_, let elementBytes): columns * elementBytes
-        case .panels(let kind): ck_row_bytes(kind, columns)
-        }
-    }
 
     /// Every supported type, one line each.
     static let all: [KernelFormat] = [
@@ -186,8 +213,25 @@ struct KernelFormat: Sendable {
         KernelFormat(type: .q5_0, behaviour: .panels(CK_Q5_0)),
         KernelFormat(type: .q5_1, behaviour: .panels(CK_Q5_1)),
         KernelFormat(type: .q8_0, behaviour: .panels(CK_Q8_0)),
+        KernelFormat(type: .q2_K, behaviour: .panels(CK_Q2_K)),
+        KernelFormat(type: .q3_K, behaviour: .codebook(.q3_K)),
         KernelFormat(type: .q4_K, behaviour: .panels(CK_Q4_K)),
         KernelFormat(type: .q5_K, behaviour: .panels(CK_Q5_K)),
         KernelFormat(type: .q6_K, behaviour: .panels(CK_Q6_K)),
+        KernelFormat(type: .iq1_s, behaviour: .codebook(.iq1_s)),
+        KernelFormat(type: .iq1_m, behaviour: .codebook(.iq1_m)),
+        KernelFormat(type: .iq2_xxs, behaviour: .codebook(.iq2_xxs)),
+        KernelFormat(type: .iq2_xs, behaviour: .codebook(.iq2_xs)),
+        KernelFormat(type: .iq2_s, behaviour: .codebook(.iq2_s)),
+        KernelFormat(type: .iq3_xxs, behaviour: .codebook(.iq3_xxs)),
+        KernelFormat(type: .iq3_s, behaviour: .codebook(.iq3_s)),
+        KernelFormat(type: .iq4_nl, behaviour: .codebook(.iq4_nl)),
+        KernelFormat(type: .iq4_xs, behaviour: .codebook(.iq4_xs)),
+        KernelFormat(type: .tq1_0, behaviour: .codebook(.tq1_0)),
+        KernelFormat(type: .tq2_0, behaviour: .codebook(.tq2_0)),
+        KernelFormat(type: .mxfp4, behaviour: .codebook(.mxfp4)),
+        KernelFormat(type: .nvfp4, behaviour: .codebook(.nvfp4)),
+        KernelFormat(type: .q1_0, behaviour: .codebook(.q1_0)),
+        KernelFormat(type: .q2_0, behaviour: .codebook(.q2_0)),
     ]
 }

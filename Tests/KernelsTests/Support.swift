@@ -20,14 +20,22 @@ func randomFloats(_ count: Int, _ generator: inout SeededGenerator, scale: Float
     (0..<count).map { _ in Float.random(in: -scale...scale, using: &generator) }
 }
 
-let quantizedTypes: [TensorType] = [.q4_0, .q4_1, .q5_0, .q5_1, .q8_0, .q4_K, .q5_K, .q6_K]
+let quantizedTypes: [TensorType] = [
+    .q4_0, .q4_1, .q5_0, .q5_1, .q8_0, .q2_K, .q3_K, .q4_K, .q5_K, .q6_K, .iq1_s, .iq1_m, .iq2_xxs, .iq2_xs, .iq2_s,
+    .iq3_xxs, .iq3_s, .iq4_nl, .iq4_xs, .tq1_0, .tq2_0, .mxfp4, .nvfp4, .q1_0, .q2_0,
+]
 let floatTypes: [TensorType] = [.f32, .f16, .bf16]
 
 /// Where the F16 fields of a block lie.
-private func halfOffsets(_ type: TensorType) -> [Int] {
+func halfOffsets(_ type: TensorType) -> [Int] {
     switch type {
     case .q4_1, .q5_1, .q4_K, .q5_K: [0, 2]
     case .q6_K: [208]
+    case .q2_K: [80, 82]
+    case .q3_K: [108]
+    case .tq1_0: [52]
+    case .tq2_0: [64]
+    case .iq1_m, .mxfp4, .nvfp4: []  // their scales are no F16 fields
     default: [0]
     }
 }
@@ -51,6 +59,12 @@ func randomWeights(_ type: TensorType, rows: Int, columns: Int, _ generator: ino
         let dice = Int.random(in: 0..<20, using: &generator)
         if dice == 0 { continue }  // a zero block
         for i in start..<start + size { bytes[i] = UInt8.random(in: 0...255, using: &generator) }
+        if type == .mxfp4 { bytes[start] = UInt8.random(in: 115...125, using: &generator) }
+        if type == .iq1_m {  // the top nibbles are an F16 number between 2^-7 and 2^-5
+            for (place, high) in [(49, 0x00), (51, 0x00), (53, 0x00), (55, 0x20)] as [(Int, UInt8)] {
+                bytes[start + place] = bytes[start + place] & 15 | high
+            }
+        }
         for offset in halfOffsets(type) {
             let scale = Float16.random(in: -0.02...0.02, using: &generator) * (dice == 1 ? 100 : 1)
             withUnsafeBytes(of: scale.bitPattern.littleEndian) {

@@ -19,7 +19,8 @@
 /// The widest tile of tokens of any row of the table.
 #define CK_MAX_TILE 16
 
-/// How the weights of a matrix are stored. Every kind is affine: weight = scale * (q - offset) + minimum.
+/// How the weights of a matrix are stored. Most kinds are affine: weight = scale * (q - offset) + minimum. Those with a
+/// codebook look q up in the matrix's own table of integers: weight = scale * codebook[q].
 typedef enum ck_kind {
     CK_Q4_0 = 0, ///< 4 bits, offset 8
     CK_Q4_1 = 1, ///< 4 bits, minimum
@@ -29,7 +30,13 @@ typedef enum ck_kind {
     CK_Q4_K = 5, ///< 4 bits, scale and minimum are 6-bit multiples of one pair per 256 columns
     CK_Q5_K = 6, ///< 5 bits, as Q4_K
     CK_Q6_K = 7, ///< 6 bits, offset 32, one signed 8-bit scale per 16 columns
-    CK_KIND_COUNT = 8
+    CK_Q2_K = 8, ///< 2 bits, scale and minimum are 4-bit multiples of one pair per 256 columns, for every 16 columns
+    CK_C2 = 9,   ///< 2 bits of a codebook, one signed 8-bit multiple of a float per 256 columns, for every 16 columns
+    CK_C3 = 10,  ///< 3 bits, as C2
+    CK_C4 = 11,  ///< 4 bits, as C2
+    CK_C4_BLOCK = 12, ///< 4 bits of a codebook, an F16 scale per 32 columns
+    CK_C4_FLOAT = 13, ///< 4 bits of a codebook, an F32 scale per 16 columns
+    CK_KIND_COUNT = 14
 } ck_kind;
 
 /// A matrix of quantized weights, repacked for the product (see types/panel.h for the byte layout).
@@ -38,16 +45,28 @@ typedef struct ck_matrix {
     size_t rows, columns;
     size_t panel_bytes; ///< distance between panels, a multiple of 64
     const uint8_t *panels;
+    int8_t codebook[16]; ///< of the kinds that have one
 } ck_matrix;
 
 /// Bytes of one panel of a matrix with this many columns. `columns` must be a multiple of `ck_column_multiple(kind)`.
 size_t ck_panel_bytes(ck_kind kind, size_t columns);
-/// 32, or 256 for the K kinds.
+/// 32, or 256 for the kinds with scales of scales.
 size_t ck_column_multiple(ck_kind kind);
-/// Bytes of one row in the file's layout.
-size_t ck_row_bytes(ck_kind kind, size_t columns);
-/// Repacks up to 16 rows of the file's layout into the panel at `panel` (64-byte aligned, `ck_panel_bytes` long).
-void ck_pack_panel(ck_kind kind, const uint8_t *rows, size_t row_count, size_t columns, uint8_t *panel);
+/// True of the kinds whose matrices have a codebook.
+bool ck_has_codebook(ck_kind kind);
+/// Repacks up to 16 rows of the file's layout, `row_bytes` apart, into the panel at `panel` (64-byte aligned,
+/// `ck_panel_bytes` long). For the kinds without a codebook, which are named after the type of the file.
+void ck_pack_panel(ck_kind kind, const uint8_t *rows, size_t row_bytes, size_t row_count, size_t columns,
+                   uint8_t *panel);
+/// Packs one row for a kind with a codebook from its decoded values; the panel must be zero where the row goes.
+///
+/// - `super_scales`: one per 256 columns for C2, C3, C4, else unused
+/// - `steps`: a multiple of the super scale per 16 columns, for the same kinds
+/// - `scales`: for C4_BLOCK one per 32 columns, for C4_FLOAT one per 16, else unused
+///
+/// Every value must be its scale times a number of the codebook; one that is not becomes entry 0.
+void ck_pack_codebook_row(ck_kind kind, const int8_t codebook[16], const float *values, const float *super_scales,
+                          const int8_t *steps, const float *scales, size_t columns, size_t row, uint8_t *panel);
 /// Decodes one row back to floats, exactly as the file's format defines the value.
 void ck_unpack_row(const ck_matrix *matrix, size_t row, float *out);
 

@@ -1,12 +1,10 @@
 // From the file's blocks to panels and back. Runs once per matrix at load time, so it is written to be read.
+#include "../rows.h"
 #include "panel.h"
 
 size_t ck_column_multiple(ck_kind kind) { return ck_is_super(kind) ? 256 : 32; }
 
-size_t ck_row_bytes(ck_kind kind, size_t columns) {
-    static const size_t bytes[CK_KIND_COUNT] = {18, 20, 22, 24, 34, 144, 176, 210};
-    return columns / ck_column_multiple(kind) * bytes[kind];
-}
+bool ck_has_codebook(ck_kind kind) { return ck_is_codebook(kind); }
 
 size_t ck_panel_bytes(ck_kind kind, size_t columns) {
     const size_t blocks = columns / CK_BLOCK_COLUMNS;
@@ -20,6 +18,11 @@ static void put_quants(ck_kind kind, const uint8_t *q, size_t row, uint8_t *bloc
         const size_t group = c / 4, byte = 4 * row + c % 4;
         if (bits == 8) {
             block[64 * group + byte] = q[c];
+            continue;
+        }
+        if (bits < 4) {
+            block[64 * (group / 4) + byte] |= (uint8_t)((q[c] & 3) << (group % 4 * 2));
+            if (bits == 3) block[128 + byte] |= (uint8_t)((q[c] >> 2) << group);
             continue;
         }
         block[64 * (group / 2) + byte] |= (uint8_t)((q[c] & 15) << (group % 2 * 4));
@@ -64,7 +67,7 @@ static void pack_simple(ck_kind kind, const uint8_t *in, size_t block, size_t ro
 }
 
 static void pack_k(ck_kind kind, const uint8_t *in, size_t super, size_t row, uint8_t *scales, uint8_t *quants) {
-    uint8_t *own = scales + super * 320;
+    uint8_t *own = scales + super * ck_super_bytes(kind);
     memcpy(own + 2 * row, in, 2);
     memcpy(own + 32 + 2 * row, in + 2, 2);
     const uint8_t *high = in + 16, *low = in + (kind == CK_Q5_K ? 48 : 16);
@@ -80,7 +83,7 @@ static void pack_k(ck_kind kind, const uint8_t *in, size_t super, size_t row, ui
 }
 
 static void pack_q6_k(const uint8_t *in, size_t super, size_t row, uint8_t *scales, uint8_t *quants) {
-    uint8_t *own = scales + super * 288;
+    uint8_t *own = scales + super * ck_super_bytes(CK_Q6_K);
     memcpy(own + 2 * row, in + 208, 2);
     for (size_t j = 0; j < 8; j++) {
         // Block j is quarter j % 4 of half j / 4 of the 256 values.
@@ -96,22 +99,74 @@ static void pack_q6_k(const uint8_t *in, size_t super, size_t row, uint8_t *scal
     }
 }
 
-void ck_pack_panel(ck_kind kind, const uint8_t *rows, size_t row_count, size_t columns, uint8_t *panel) {
-    const size_t blocks = columns / CK_BLOCK_COLUMNS, row_bytes = ck_row_bytes(kind, columns);
+static void pack_q2_k(const uint8_t *in, size_t super, size_t row, uint8_t *scales, uint8_t *quants) {
+    uint8_t *own = scales + super * ck_super_bytes(CK_Q2_K);
+    memcpy(own + 2 * row, in + 80, 2);
+    memcpy(own + 32 + 2 * row, in + 82, 2);
+    own += 64 + row;
+    for (size_t j = 0; j < 8; j++, own += 64) {
+        // Block j is bits 2 (j % 4) of the 32 bytes of half j / 4 of the 256 values.
+        const uint8_t *low = in + 16 + 32 * (j / 4);
+        uint8_t q[CK_BLOCK_COLUMNS];
+        for (size_t c = 0; c < 32; c++) q[c] = (uint8_t)(low[c] >> (j % 4 * 2)) & 3;
+        for (size_t half = 0; half < 2; half++) {
+            own[16 * half] = in[2 * j + half] & 15;
+            own[32 + 16 * half] = in[2 * j + half] >> 4;
+        }
+        put_quants(CK_Q2_K, q, row, quants + (8 * super + j) * ck_quant_bytes(CK_Q2_K));
+    }
+}
+
+void ck_pack_panel(ck_kind kind, const uint8_t *rows, size_t row_bytes, size_t row_count, size_t columns,
+                   uint8_t *panel) {
+    const size_t blocks = columns / CK_BLOCK_COLUMNS;
     uint8_t *scales = panel, *quants = panel + ck_scale_bytes(kind, blocks);
     memset(panel, 0, ck_panel_bytes(kind, columns));
     for (size_t row = 0; row < row_count && row < CK_PANEL_ROWS; row++) {
         const uint8_t *in = rows + row * row_bytes;
+        const size_t units = blocks / (ck_is_super(kind) ? 8 : 1), size = row_bytes / units;
+        for (size_t u = 0; u < units; u++, in += size) {
+            if (kind == CK_Q6_K) pack_q6_k(in, u, row, scales, quants);
+            else if (kind == CK_Q2_K) pack_q2_k(in, u, row, scales, quants);
+            else if (ck_is_super(kind)) pack_k(kind, in, u, row, scales, quants);
+            else pack_simple(kind, in, u, row, scales, quants);
+        }
+    }
+}
+
+void ck_pack_codebook_row(ck_kind kind, const int8_t codebook[16], const float *values, const float *super_scales,
+                          const int8_t *steps, const float *scales, size_t columns, size_t row, uint8_t *panel) {
+    const size_t blocks = columns / CK_BLOCK_COLUMNS;
+    uint8_t *quants = panel + ck_scale_bytes(kind, blocks);
+    uint8_t entry_of[256] = {0};
+    for (size_t i = (size_t)1 << ck_bits(kind); i-- > 0;) entry_of[(uint8_t)codebook[i]] = (uint8_t)i;
+    for (size_t b = 0; b < blocks; b++, values += CK_BLOCK_COLUMNS, quants += ck_quant_bytes(kind)) {
+        float scale[2];
         if (ck_is_super(kind)) {
-            const size_t size = ck_row_bytes(kind, 256);
-            for (size_t super = 0; super < blocks / 8; super++) {
-                if (kind == CK_Q6_K) pack_q6_k(in + super * size, super, row, scales, quants);
-                else pack_k(kind, in + super * size, super, row, scales, quants);
+            uint8_t *super = panel + b / 8 * ck_super_bytes(kind);
+            uint8_t *own = super + ck_super_head(kind) + b % 8 * ck_super_own(kind);
+            memcpy(super + 4 * row, super_scales + b / 8, 4);
+            for (size_t half = 0; half < 2; half++) {
+                own[16 * half + row] = (uint8_t)steps[2 * b + half];
+                scale[half] = super_scales[b / 8] * (float)steps[2 * b + half];
+            }
+        } else if (kind == CK_C4_FLOAT) {
+            for (size_t half = 0; half < 2; half++) {
+                scale[half] = scales[2 * b + half];
+                memcpy(panel + b * 128 + 64 * half + 4 * row, scale + half, 4);
             }
         } else {
-            const size_t size = ck_row_bytes(kind, 32);
-            for (size_t b = 0; b < blocks; b++) pack_simple(kind, in + b * size, b, row, scales, quants);
+            scale[0] = scale[1] = scales[b];
+            uint16_t narrow;
+            ck_row_portable.float_to_half(scales + b, &narrow, 1);
+            memcpy(panel + b * 32 + 2 * row, &narrow, 2);
         }
+        uint8_t q[CK_BLOCK_COLUMNS];
+        for (size_t c = 0; c < CK_BLOCK_COLUMNS; c++) {
+            const float level = values[c] / scale[c / 16]; // exact, or not a number where the scale is 0 or not finite
+            q[c] = level >= -128 && level <= 127 ? entry_of[(uint8_t)(int8_t)level] : 0;
+        }
+        put_quants(kind, q, row, quants);
     }
 }
 
@@ -121,12 +176,13 @@ CK_INLINE void unpack_row_of(const ck_kind kind, const ck_matrix *matrix, size_t
     const uint8_t *panel = matrix->panels + row / CK_PANEL_ROWS * matrix->panel_bytes;
     const uint8_t *quants = panel + ck_scale_bytes(kind, blocks);
     for (size_t b = 0; b < blocks; b++, quants += ck_quant_bytes(kind), out += CK_BLOCK_COLUMNS) {
-        float scale[2], minimum;
-        ck_read_row_scales(kind, panel, b, r, scale, &minimum);
+        float scale[2], minimum[2];
+        ck_read_row_scales(kind, panel, b, r, scale, minimum);
 #pragma clang loop unroll(full)
         for (size_t c = 0; c < CK_BLOCK_COLUMNS; c++) {
-            const float value = scale[c / 16] * (float)(ck_read_quant(kind, quants, r, c) - ck_offset(kind));
-            out[c] = ck_has_minimum(kind) ? value + minimum : value;
+            const int q = ck_read_quant(kind, quants, r, c);
+            const float value = scale[c / 16] * (float)(ck_is_codebook(kind) ? matrix->codebook[q] : q - ck_offset(kind));
+            out[c] = ck_has_minimum(kind) ? value + minimum[c / 16] : value;
         }
     }
 }
@@ -141,6 +197,12 @@ void ck_unpack_row(const ck_matrix *matrix, size_t row, float *out) {
     case CK_Q4_K: unpack_row_of(CK_Q4_K, matrix, row, out); break;
     case CK_Q5_K: unpack_row_of(CK_Q5_K, matrix, row, out); break;
     case CK_Q6_K: unpack_row_of(CK_Q6_K, matrix, row, out); break;
+    case CK_Q2_K: unpack_row_of(CK_Q2_K, matrix, row, out); break;
+    case CK_C2: unpack_row_of(CK_C2, matrix, row, out); break;
+    case CK_C3: unpack_row_of(CK_C3, matrix, row, out); break;
+    case CK_C4: unpack_row_of(CK_C4, matrix, row, out); break;
+    case CK_C4_BLOCK: unpack_row_of(CK_C4_BLOCK, matrix, row, out); break;
+    case CK_C4_FLOAT: unpack_row_of(CK_C4_FLOAT, matrix, row, out); break;
     case CK_KIND_COUNT: break;
     }
 }

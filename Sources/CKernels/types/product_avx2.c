@@ -2,7 +2,8 @@
 //
 // Products of unsigned weights and signed activations are added in 16 bits as long as they fit: 8 groups of 4-bit
 // weights (8 * 2 * 15 * 127 = 30480), 4 of 5 bits, 2 of 6 bits. 8-bit weights would overflow already in the
-// instruction, so they go in as magnitude, with their sign moved to the activation: 2 * 128 * 127 = 32512 fits.
+// instruction, so they go in as magnitude, with their sign moved to the activation: 2 * 128 * 127 = 32512 fits. So do
+// the numbers of a codebook.
 #include "../rows.h"
 
 #if CK_X86
@@ -20,12 +21,25 @@ CK_INLINE __m256 signed_bytes(const uint8_t *p) {
     return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p)));
 }
 
-/// Group `g` of 8 rows: 32 bytes of a quants block, unsigned (Q8_0: signed).
-CK_INLINE __m256i unpack_group(const ck_kind kind, const uint8_t *block, size_t half, const int g) {
+/// Group `g` of 8 rows: 32 bytes of a quants block, unsigned (signed for Q8_0 and codebooks).
+CK_INLINE __m256i unpack_group(const ck_kind kind, const __m256i codebook, const uint8_t *block, size_t half,
+                               const int g) {
     const uint8_t *at = block + 32 * half;
     const int bits = ck_bits(kind);
     if (bits == 8)
         return _mm256_xor_si256(_mm256_load_si256((const __m256i *)(at + 64 * g)), _mm256_set1_epi8((char)0x80));
+    if (bits < 4) {
+        __m256i v = _mm256_load_si256((const __m256i *)(at + 64 * (g / 4)));
+        if (g % 4 != 0) v = _mm256_srli_epi16(v, 2 * (g % 4));
+        v = _mm256_and_si256(v, _mm256_set1_epi8(3));
+        if (bits == 3) {
+            const __m256i plane = _mm256_load_si256((const __m256i *)(at + 128));
+            const __m256i moved = g <= 2 ? _mm256_slli_epi16(plane, g <= 2 ? 2 - g : 0)
+                                         : _mm256_srli_epi16(plane, g > 2 ? g - 2 : 0);
+            v = _mm256_or_si256(v, _mm256_and_si256(moved, _mm256_set1_epi8(4)));
+        }
+        return ck_is_codebook(kind) ? _mm256_shuffle_epi8(codebook, v) : v;
+    }
     __m256i v = _mm256_load_si256((const __m256i *)(at + 64 * (g / 2)));
     if (g % 2 != 0) v = _mm256_srli_epi16(v, 4);
     v = _mm256_and_si256(v, _mm256_set1_epi8(15));
@@ -41,7 +55,7 @@ CK_INLINE __m256i unpack_group(const ck_kind kind, const uint8_t *block, size_t 
         const __m256i moved = j <= 2 ? _mm256_slli_epi16(plane, j <= 2 ? 4 - 2 * j : 0) : _mm256_srli_epi16(plane, 2);
         v = _mm256_or_si256(v, _mm256_and_si256(moved, _mm256_set1_epi8(48)));
     }
-    return v;
+    return ck_is_codebook(kind) ? _mm256_shuffle_epi8(codebook, v) : v;
 }
 
 CK_INLINE __m256i broadcast(const int8_t *p) {
@@ -51,67 +65,83 @@ CK_INLINE __m256i broadcast(const int8_t *p) {
 }
 
 /// Rows 8 * half ... 8 * half + 7 of a panel times one tile of `T` tokens.
-CK_INLINE void half_panel_times_tile(const ck_kind kind, const int T, const uint8_t *restrict panel, size_t half,
-                                     size_t blocks, const ck_activations *a, size_t token, float *restrict out,
-                                     size_t out_stride, size_t rows, bool accumulate) {
+CK_INLINE void half_panel_times_tile(const ck_kind kind, const int T, const ck_matrix *matrix,
+                                     const uint8_t *restrict panel, size_t half, size_t blocks, const ck_activations *a,
+                                     size_t token, float *restrict out, size_t out_stride, size_t rows,
+                                     bool accumulate) {
     __m256 sums[T];
 #pragma clang loop unroll(full)
     for (int t = 0; t < T; t++) sums[t] = _mm256_setzero_ps();
-    const uint8_t *scales = panel + 16 * half, *quants = panel + ck_scale_bytes(kind, blocks);
+    const uint8_t *scales = panel + (kind == CK_C4_FLOAT ? 32 : 16) * half, *quants = panel + ck_scale_bytes(kind, blocks);
     const int8_t *q = a->q + token * a->columns;
     const float *activation_scale = a->scale + token * blocks, *scaled_sum = a->scaled_sum + token * blocks;
     const int32_t *start = kind == CK_Q4_0 ? a->start8 : a->start16;
     start += token * blocks;
-    if (kind == CK_Q6_K) start = a->start32 + 2 * token * blocks;
+    const bool has_halves = ck_has_halves(kind);
+    if (has_halves) start = a->start32 + 2 * token * blocks;
     const bool has_start = kind == CK_Q4_0 || kind == CK_Q5_0 || kind == CK_Q6_K;
+    const bool is_signed = kind == CK_Q8_0 || ck_is_codebook(kind);
+    const __m256i codebook = ck_is_codebook(kind)
+        ? _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)matrix->codebook)) : _mm256_setzero_si256();
     // Groups whose products are added in 16 bits before they are widened.
-    const int run = ck_bits(kind) == 4 ? 8 : ck_bits(kind) == 5 ? 4 : ck_bits(kind) == 6 ? 2 : 1;
+    const int run = is_signed ? 1 : has_halves && ck_bits(kind) < 6 ? 4 : ck_bits(kind) <= 4 ? 8
+                  : ck_bits(kind) == 5 ? 4 : 2;
     const __m256i ones = _mm256_set1_epi16(1);
 
     __m256 super_scale = _mm256_setzero_ps(), super_minimum = super_scale;
     for (size_t b = 0; b < blocks; b++) {
-        __m256 scale, other_scale = super_scale, minimum = super_scale;
+        __m256 scale, other_scale = super_scale, minimum = super_scale, other_minimum = super_scale;
         if (ck_is_super(kind)) {
-            const size_t bytes = kind == CK_Q6_K ? 288 : 320, heads = kind == CK_Q6_K ? 32 : 64;
-            const uint8_t *super = panel + b / 8 * bytes, *own = super + heads + b % 8 * 32 + 8 * half;
+            const uint8_t *super = panel + b / 8 * ck_super_bytes(kind);
+            const uint8_t *own = super + ck_super_head(kind) + b % 8 * ck_super_own(kind) + 8 * half;
             if (b % 8 == 0) {
-                super_scale = halves(super + 16 * half);
-                if (kind != CK_Q6_K)
+                super_scale = ck_is_codebook(kind) ? _mm256_loadu_ps((const float *)(super + 32 * half))
+                                                   : halves(super + 16 * half);
+                if (ck_has_minimum(kind))
                     super_minimum = _mm256_sub_ps(_mm256_setzero_ps(), halves(super + 32 + 16 * half));
             }
-            if (kind == CK_Q6_K) {
+            if (kind == CK_Q2_K) {
+                scale = _mm256_mul_ps(super_scale, unsigned_bytes(own));
+                other_scale = _mm256_mul_ps(super_scale, unsigned_bytes(own + 16));
+                minimum = _mm256_mul_ps(super_minimum, unsigned_bytes(own + 32));
+                other_minimum = _mm256_mul_ps(super_minimum, unsigned_bytes(own + 48));
+            } else if (has_halves) {
                 scale = _mm256_mul_ps(super_scale, signed_bytes(own));
                 other_scale = _mm256_mul_ps(super_scale, signed_bytes(own + 16));
             } else {
                 scale = _mm256_mul_ps(super_scale, unsigned_bytes(own));
                 minimum = _mm256_mul_ps(super_minimum, unsigned_bytes(own + 16));
             }
+        } else if (kind == CK_C4_FLOAT) {
+            scale = _mm256_loadu_ps((const float *)scales);
+            other_scale = _mm256_loadu_ps((const float *)(scales + 64));
+            scales += 128;
         } else {
             scale = halves(scales);
             if (ck_has_minimum(kind)) minimum = halves(scales + 32);
-            scales += ck_has_minimum(kind) ? 64 : 32;
+            scales += ck_plain_bytes(kind);
         }
         __m256i dot[T], sixteen[T];
 #pragma clang loop unroll(full)
         for (int t = 0; t < T; t++) dot[t] = has_start ? _mm256_set1_epi32(start[t]) : _mm256_setzero_si256();
 #pragma clang loop unroll(full)
         for (int g = 0; g < 8; g++) {
-            const __m256i w = unpack_group(kind, quants, half, g);
-            const __m256i magnitude = kind == CK_Q8_0 ? _mm256_abs_epi8(w) : w;
+            const __m256i w = unpack_group(kind, codebook, quants, half, g);
+            const __m256i magnitude = is_signed ? _mm256_abs_epi8(w) : w;
 #pragma clang loop unroll(full)
             for (int t = 0; t < T; t++) {
                 __m256i x = broadcast(q + 32 * t + 4 * g);
-                if (kind == CK_Q8_0) x = _mm256_sign_epi8(x, w);
+                if (is_signed) x = _mm256_sign_epi8(x, w);
                 const __m256i products = _mm256_maddubs_epi16(magnitude, x);
                 sixteen[t] = g % run == 0 ? products : _mm256_add_epi16(sixteen[t], products);
                 if (g % run == run - 1) dot[t] = _mm256_add_epi32(dot[t], _mm256_madd_epi16(sixteen[t], ones));
             }
-            if (kind == CK_Q6_K && g == 3) { // the first half of the columns has a scale of its own
+            if (has_halves && g == 3) { // the first half of the columns has a scale of its own
 #pragma clang loop unroll(full)
                 for (int t = 0; t < T; t++) {
                     const __m256 s = _mm256_set1_ps(activation_scale[t]);
                     sums[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot[t]), _mm256_mul_ps(scale, s), sums[t]);
-                    dot[t] = _mm256_set1_epi32(start[T + t]);
+                    dot[t] = has_start ? _mm256_set1_epi32(start[T + t]) : _mm256_setzero_si256();
                 }
             }
         }
@@ -119,14 +149,19 @@ CK_INLINE void half_panel_times_tile(const ck_kind kind, const int T, const uint
 #pragma clang loop unroll(full)
         for (int t = 0; t < T; t++) {
             const __m256 s = _mm256_set1_ps(activation_scale[t]);
-            const __m256 own = kind == CK_Q6_K ? other_scale : scale;
+            const __m256 own = has_halves ? other_scale : scale;
             sums[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot[t]), _mm256_mul_ps(own, s), sums[t]);
-            if (ck_has_minimum(kind)) sums[t] = _mm256_fmadd_ps(minimum, _mm256_set1_ps(scaled_sum[t]), sums[t]);
+            if (kind == CK_Q2_K) {
+                const __m256 first = _mm256_set1_ps(ck_half_sum(start[t], activation_scale[t]));
+                const __m256 second = _mm256_set1_ps(ck_half_sum(start[T + t], activation_scale[t]));
+                sums[t] = _mm256_fmadd_ps(minimum, first, sums[t]);
+                sums[t] = _mm256_fmadd_ps(other_minimum, second, sums[t]);
+            } else if (ck_has_minimum(kind)) sums[t] = _mm256_fmadd_ps(minimum, _mm256_set1_ps(scaled_sum[t]), sums[t]);
         }
         q += 32 * T;
         activation_scale += T;
         scaled_sum += T;
-        start += kind == CK_Q6_K ? 2 * T : T;
+        start += has_halves ? 2 * T : T;
     }
     out += token * out_stride;
 #pragma clang loop unroll(full)
@@ -153,9 +188,9 @@ CK_INLINE void product_of(const ck_kind kind, const ck_matrix *matrix, size_t fi
         size_t t = first_token;
 #define TILE(width)                                                                                                   \
     for (; end_token - t >= width; t += width) {                                                                      \
-        half_panel_times_tile(kind, width, panel, 0, blocks, a, t, to, out_stride, left, accumulate);                 \
+        half_panel_times_tile(kind, width, matrix, panel, 0, blocks, a, t, to, out_stride, left, accumulate);                 \
         if (left > 8)                                                                                                 \
-            half_panel_times_tile(kind, width, panel, 1, blocks, a, t, to + 8, out_stride, left - 8, accumulate);     \
+            half_panel_times_tile(kind, width, matrix, panel, 1, blocks, a, t, to + 8, out_stride, left - 8, accumulate);     \
     }
         TILE(4)
         TILE(2)
@@ -178,6 +213,12 @@ PRODUCT(Q8_0)
 PRODUCT(Q4_K)
 PRODUCT(Q5_K)
 PRODUCT(Q6_K)
+PRODUCT(Q2_K)
+PRODUCT(C2)
+PRODUCT(C3)
+PRODUCT(C4)
+PRODUCT(C4_BLOCK)
+PRODUCT(C4_FLOAT)
 #undef PRODUCT
 
 void ck_product_avx2(const ck_matrix *matrix, size_t first_panel, size_t end_panel, const ck_activations *a,
@@ -186,6 +227,8 @@ void ck_product_avx2(const ck_matrix *matrix, size_t first_panel, size_t end_pan
                                                  size_t, float *, size_t, bool) = {
         [CK_Q4_0] = product_Q4_0, [CK_Q4_1] = product_Q4_1, [CK_Q5_0] = product_Q5_0, [CK_Q5_1] = product_Q5_1,
         [CK_Q8_0] = product_Q8_0, [CK_Q4_K] = product_Q4_K, [CK_Q5_K] = product_Q5_K, [CK_Q6_K] = product_Q6_K,
+        [CK_Q2_K] = product_Q2_K, [CK_C2] = product_C2, [CK_C3] = product_C3, [CK_C4] = product_C4,
+        [CK_C4_BLOCK] = product_C4_BLOCK, [CK_C4_FLOAT] = product_C4_FLOAT,
     };
     products[matrix->kind](matrix, first_panel, end_panel, a, first_token, end_token, out, out_stride, accumulate);
 }
