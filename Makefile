@@ -1,10 +1,10 @@
 # make help lists what there is.
 
-.PHONY: help demo test build bench interop oracles tokenizers fuzz docs data format lint clean
+.PHONY: help demo test build emulate bench interop oracles tokenizers fuzz docs data format lint clean
 .DEFAULT_GOAL := help
 
 # Tests run on what is shipped, optimised code; they also look inside modules, so they have a build of their own.
-TESTING := -c release --scratch-path .build-tests -Xswiftc -enable-testing
+TESTING := -c release --scratch-path .build-tests -.PHONY: help demo test build emulate benchswiftc -enable-testing
 
 SOURCES := $(wildcard Package.swift Sources Formats Registry Tests Fixtures)
 
@@ -23,6 +23,10 @@ test: ## Build and run the tests (offline; no model is downloaded)
 	@Scripts/install-dependencies.sh
 	swift build $(TESTING) --build-tests
 	swift test $(TESTING) --skip-build
+	INCIPIT_KERNELS=portable swift test $(TESTING) --skip-build --filter '^(Kernels|Layers|LanguageModels|Generation)Tests'
+
+emulate: ## Kernels of 64-bit ARM under qemu-user
+	@Tests/Emulation/run.sh
 
 bench: build ## Speed and memory against llama.cpp and PEFT (makes a Python environment; takes a while)
 	@Tests/Benchmarks/run.sh

@@ -14,6 +14,16 @@ int ck_affinity_count(void) {
     return 0;
 }
 
+#if CK_ARM && defined(__linux__)
+#include <sys/auxv.h>
+
+bool ck_cpu_has_dot(void) { return (getauxval(AT_HWCAP) >> 20 & 1) != 0; } // HWCAP_ASIMDDP
+#elif CK_ARM && defined(__APPLE__)
+bool ck_cpu_has_dot(void) { return true; } // every processor of Apple's that runs macOS on ARM
+#else
+bool ck_cpu_has_dot(void) { return false; }
+#endif
+
 #if CK_X86
 #include <cpuid.h>
 

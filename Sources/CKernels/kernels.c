@@ -11,6 +11,9 @@ const ck_table_row *ck_available_row(size_t index) {
     if (index == 1 && ck_cpu_has_avx2()) return &ck_row_avx2;
     if (index == 2 && ck_cpu_has_avx512()) return &ck_row_avx512;
 #endif
+#if CK_ARM
+    if (index == 1 && ck_cpu_has_dot()) return &ck_row_neon;
+#endif
     return NULL;
 }
 

@@ -10,6 +10,12 @@
 #define CK_X86 0
 #endif
 
+#if defined(__aarch64__)
+#define CK_ARM 1
+#else
+#define CK_ARM 0
+#endif
+
 #define CK_DECLARE_PRODUCT(row)                                                                                     \
     void ck_product_##row(const ck_matrix *matrix, size_t first_panel, size_t end_panel,                            \
                           const ck_activations *activations, size_t first_token, size_t end_token, float *out,      \
@@ -21,8 +27,12 @@ CK_DECLARE_PRODUCT(portable);
 CK_DECLARE_PRODUCT(avx2);
 CK_DECLARE_PRODUCT(avx512);
 #endif
+#if CK_ARM
+CK_DECLARE_PRODUCT(neon);
+#endif
 
 bool ck_cpu_has_avx2(void);   ///< AVX2, FMA, F16C, BMI2, and registers saved by the system
 bool ck_cpu_has_avx512(void); ///< AVX-512 F BW DQ VL VNNI on top
+bool ck_cpu_has_dot(void);    ///< the dot products of ARMv8.2 (FEAT_DotProd)
 
 #endif

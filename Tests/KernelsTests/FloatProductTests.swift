@@ -34,6 +34,33 @@ import Testing
         }
     }
 
+    @Test("Every row of the table packs and multiplies alike", arguments: KernelTable.available.map(\.name))
+    func rows(rowName: String) throws {
+        let table = try #require(KernelTable.available.first { $0.name == rowName })
+        for (m, n, k) in [(1, 1, 1), (5, 3, 9), (13, 35, 64), (40, 17, 300)] {
+            var generator = SeededGenerator(UInt64(k))
+            let a = randomFloats(m * k, &generator), b = randomFloats(k * n, &generator)
+            let turnedA = (0..<m * k).map { a[$0 % m * k + $0 / m] },
+                turnedB = (0..<k * n).map { b[$0 % k * n + $0 / k] }
+            var expected = [Double](repeating: 0, count: m * n)
+            for i in 0..<m {
+                for j in 0..<n {
+                    expected[i * n + j] = (0..<k).reduce(0.0) { $0 + Double(a[i * k + $1]) * Double(b[$1 * n + j]) }
+                }
+            }
+            let magnitudes = [Double](repeating: 1 + Double(k) / 4, count: m * n)
+            for (transposesA, transposesB) in [(false, false), (false, true), (true, false), (true, true)] {
+                var c = [Float](repeating: .nan, count: m * n)
+                FloatProduct.sgemm(
+                    table, transposesA, transposesB, m, n, k, 1, transposesA ? turnedA : a, transposesA ? m : k,
+                    transposesB ? turnedB : b, transposesB ? k : n, 0, &c, n)
+                expectClose(
+                    c, expected, magnitudes: magnitudes, tolerance: Self.tolerance,
+                    "\(rowName) \(m) × \(n) × \(k), \(transposesA), \(transposesB)")
+            }
+        }
+    }
+
     @Test("The number of threads does not change a bit")
     func threads() {
         let (m, n, k) = (288, 1000, 96)
