@@ -18,7 +18,7 @@ struct JSONText {
     private func write(
         _ value: TemplateValue, _ result: inout TemplateText, level: Int, _ evaluator: Evaluator
     ) throws(TemplateError) {
-        try evaluator.budget.charge(2)
+        try evaluator.budget.charge(Budget.step / 2)
         switch value {
         case .none: result.append("null")
         case .bool(let value): result.append(value ? "true" : "false")

@@ -21,7 +21,7 @@ extension Evaluator {
     private func represent(
         _ value: TemplateValue, into result: inout TemplateText, depth: Int
     ) throws(TemplateError) {
-        try budget.charge(1)
+        try budget.charge(Budget.step / 2)  // a node costs some calls and appends, more than a unit of copying
         try budget.check(depth: depth)
         switch value {
         case .undefined: result.append("Undefined")
