@@ -7,10 +7,11 @@ let package = Package(
     products: [.executable(name: "incipit-measure", targets: ["incipit-measure"])],
     dependencies: [.package(name: "incipit", path: "../..")],
     targets: [
+        .target(name: "Limits", path: "Limits", cSettings: [.unsafeFlags(["-O2"])]),
         .executableTarget(
             name: "incipit-measure",
             dependencies: [
-                .product(name: "Engine", package: "incipit"), .product(name: "Formats", package: "incipit"),
+                "Limits", .product(name: "Engine", package: "incipit"), .product(name: "Formats", package: "incipit"),
             ],
             path: "Measure",
             swiftSettings: [.swiftLanguageMode(.v6)])

@@ -189,20 +189,9 @@ CK_INLINE void unpack_row_of(const ck_kind kind, const ck_matrix *matrix, size_t
 
 void ck_unpack_row(const ck_matrix *matrix, size_t row, float *out) {
     switch (matrix->kind) {
-    case CK_Q4_0: unpack_row_of(CK_Q4_0, matrix, row, out); break;
-    case CK_Q4_1: unpack_row_of(CK_Q4_1, matrix, row, out); break;
-    case CK_Q5_0: unpack_row_of(CK_Q5_0, matrix, row, out); break;
-    case CK_Q5_1: unpack_row_of(CK_Q5_1, matrix, row, out); break;
-    case CK_Q8_0: unpack_row_of(CK_Q8_0, matrix, row, out); break;
-    case CK_Q4_K: unpack_row_of(CK_Q4_K, matrix, row, out); break;
-    case CK_Q5_K: unpack_row_of(CK_Q5_K, matrix, row, out); break;
-    case CK_Q6_K: unpack_row_of(CK_Q6_K, matrix, row, out); break;
-    case CK_Q2_K: unpack_row_of(CK_Q2_K, matrix, row, out); break;
-    case CK_C2: unpack_row_of(CK_C2, matrix, row, out); break;
-    case CK_C3: unpack_row_of(CK_C3, matrix, row, out); break;
-    case CK_C4: unpack_row_of(CK_C4, matrix, row, out); break;
-    case CK_C4_BLOCK: unpack_row_of(CK_C4_BLOCK, matrix, row, out); break;
-    case CK_C4_FLOAT: unpack_row_of(CK_C4_FLOAT, matrix, row, out); break;
+#define CASE(kind) case CK_##kind: unpack_row_of(CK_##kind, matrix, row, out); break;
+        CK_EACH_KIND(CASE)
+#undef CASE
     case CK_KIND_COUNT: break;
     }
 }

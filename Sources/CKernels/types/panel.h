@@ -37,6 +37,11 @@
 
 #define CK_INLINE static inline __attribute__((always_inline, unused))
 
+/// `DO(Q4_0) DO(Q4_1) …`, once for each kind.
+#define CK_EACH_KIND(DO)                                                                                              \
+    DO(Q4_0) DO(Q4_1) DO(Q5_0) DO(Q5_1) DO(Q8_0) DO(Q4_K) DO(Q5_K) DO(Q6_K) DO(Q2_K) DO(C2) DO(C3) DO(C4) DO(C4_BLOCK) \
+    DO(C4_FLOAT)
+
 CK_INLINE int ck_bits(ck_kind kind) {
     switch (kind) {
     case CK_Q2_K: case CK_C2: return 2;

@@ -205,30 +205,16 @@ CK_INLINE void product_of(const ck_kind kind, const ck_matrix *matrix, size_t fi
                                size_t out_stride, bool accumulate) {                                                  \
         product_of(CK_##kind, matrix, first_panel, end_panel, a, first_token, end_token, out, out_stride, accumulate); \
     }
-PRODUCT(Q4_0)
-PRODUCT(Q4_1)
-PRODUCT(Q5_0)
-PRODUCT(Q5_1)
-PRODUCT(Q8_0)
-PRODUCT(Q4_K)
-PRODUCT(Q5_K)
-PRODUCT(Q6_K)
-PRODUCT(Q2_K)
-PRODUCT(C2)
-PRODUCT(C3)
-PRODUCT(C4)
-PRODUCT(C4_BLOCK)
-PRODUCT(C4_FLOAT)
+CK_EACH_KIND(PRODUCT)
 #undef PRODUCT
 
 void ck_product_avx2(const ck_matrix *matrix, size_t first_panel, size_t end_panel, const ck_activations *a,
                      size_t first_token, size_t end_token, float *out, size_t out_stride, bool accumulate) {
     static void (*const products[CK_KIND_COUNT])(const ck_matrix *, size_t, size_t, const ck_activations *, size_t,
                                                  size_t, float *, size_t, bool) = {
-        [CK_Q4_0] = product_Q4_0, [CK_Q4_1] = product_Q4_1, [CK_Q5_0] = product_Q5_0, [CK_Q5_1] = product_Q5_1,
-        [CK_Q8_0] = product_Q8_0, [CK_Q4_K] = product_Q4_K, [CK_Q5_K] = product_Q5_K, [CK_Q6_K] = product_Q6_K,
-        [CK_Q2_K] = product_Q2_K, [CK_C2] = product_C2, [CK_C3] = product_C3, [CK_C4] = product_C4,
-        [CK_C4_BLOCK] = product_C4_BLOCK, [CK_C4_FLOAT] = product_C4_FLOAT,
+#define ENTRY(kind) [CK_##kind] = product_##kind,
+        CK_EACH_KIND(ENTRY)
+#undef ENTRY
     };
     products[matrix->kind](matrix, first_panel, end_panel, a, first_token, end_token, out, out_stride, accumulate);
 }

@@ -6,6 +6,7 @@ private let measurements: [(name: String, usage: String, run: @Sendable ([String
     ("perplexity", PerplexityMeasurement.usage, PerplexityMeasurement.run),
     ("speed", SpeedMeasurement.usage, SpeedMeasurement.run),
     ("train", TrainMeasurement.usage, TrainMeasurement.run),
+    ("limits", LimitsMeasurement.usage, LimitsMeasurement.run),
     ("kernels", KernelMeasurement.usage, KernelMeasurement.run),
     ("encode", EncodeMeasurement.usage, EncodeMeasurement.run),
     ("decode", DecodeMeasurement.usage, DecodeMeasurement.run),
