@@ -221,10 +221,13 @@ public struct JSONReader {
     mutating func parseString() throws(ByteIOError) -> String {
         let start = offset
         let plainStart = offset + 1
-        let end = plainEnd(from: plainStart)
+        let (end, isASCII) = plainEnd(from: plainStart)
         if end < bytes.count, bytes[end] == UInt8(ascii: "\"") {
             offset = end + 1
-            return try decode(bytes[plainStart..<end], at: start)
+            let plain = bytes[plainStart..<end]
+            // Validating is slow, and says nothing new of ASCII.
+            if isASCII { return String(decoding: UnsafeRawBufferPointer(rebasing: plain), as: UTF8.self) }
+            return try decode(plain, at: start)
         }
         offset = end
         var collected = Array(bytes[plainStart..<offset])
@@ -241,7 +244,7 @@ public struct JSONReader {
                 try parseEscape(into: &collected)
             case 0..<0x20: throw failure("a control character must be escaped in a string")
             default:
-                let end = plainEnd(from: offset)
+                let end = plainEnd(from: offset).end
                 collected.append(contentsOf: bytes[offset..<end])
                 offset = end
             }
@@ -250,16 +253,18 @@ public struct JSONReader {
     }
 
     /// The first byte from `start` on that ends or interrupts plain text in a string: a quote, an escape, a control
-    /// character, the end.
-    private func plainEnd(from start: Int) -> Int {
+    /// character, the end; and whether all before it is ASCII.
+    private func plainEnd(from start: Int) -> (end: Int, isASCII: Bool) {
         let bytes = bytes
         var position = start
+        var all: UInt8 = 0
         while position < bytes.count {
             let byte = bytes[position]
             if byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") || byte < 0x20 { break }
+            all |= byte
             position += 1
         }
-        return position
+        return (position, all < 0x80)
     }
 
     private func decode(_ slice: Slice<UnsafeRawBufferPointer>, at start: Int) throws(ByteIOError) -> String {

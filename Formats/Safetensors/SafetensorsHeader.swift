@@ -39,6 +39,9 @@ struct SafetensorsHeader {
             )
         }
         var hasMetadata = false
+        // What an entry usually takes; more grow by doubling.
+        tensors.reserveCapacity(dataOffset / 112)
+        index.reserveCapacity(dataOffset / 112)
         try reader.openObject()
         while true {
             let place = reader.keyOffset
