@@ -24,7 +24,7 @@ enum Q4_0Format: EncodableBlockFormat, WeightedBlockFormat {
             let d = extreme(of: values, count: 32) / -8
             let inverse = d != 0 ? 1 / d : 0
             bytes.storeHalf(d, at: 0)
-            PackedLevels(values, limit: 15) { $0 * inverse + 8.5 }.storeNibbles(bytes + 2)
+            (BlockOf32(values) * inverse + 8.5).levels(limit: 15).storeNibbles(bytes + 2)
         }
     }
 

@@ -27,7 +27,7 @@ enum Q4_1Format: EncodableBlockFormat, WeightedBlockFormat {
             let inverse = d != 0 ? 1 / d : 0
             bytes.storeHalf(d, at: 0)
             bytes.storeHalf(least, at: 2)
-            PackedLevels(values, limit: 15) { ($0 - least) * inverse + 0.5 }.storeNibbles(bytes + 4)
+            ((BlockOf32(values) - least) * inverse + 0.5).levels(limit: 15).storeNibbles(bytes + 4)
         }
     }
 

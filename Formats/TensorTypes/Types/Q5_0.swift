@@ -27,7 +27,7 @@ enum Q5_0Format: EncodableBlockFormat, WeightedBlockFormat {
             let d = extreme(of: values, count: 32) / -16
             let inverse = d != 0 ? 1 / d : 0
             bytes.storeHalf(d, at: 0)
-            let levels = PackedLevels(values, limit: 31) { $0 * inverse + 16.5 }
+            let levels = (BlockOf32(values) * inverse + 16.5).levels(limit: 31)
             bytes.storeWord(levels.fifthBits, at: 2)
             levels.storeNibbles(bytes + 6)
         }

@@ -31,7 +31,7 @@ enum Q5_1Format: EncodableBlockFormat, WeightedBlockFormat {
             let inverse = d != 0 ? 1 / d : 0
             bytes.storeHalf(d, at: 0)
             bytes.storeHalf(least, at: 2)
-            let levels = PackedLevels(values, limit: 31) { ($0 - least) * inverse + 0.5 }
+            let levels = ((BlockOf32(values) - least) * inverse + 0.5).levels(limit: 31)
             bytes.storeWord(levels.fifthBits, at: 4)
             levels.storeNibbles(bytes + 8)
         }

@@ -22,7 +22,7 @@ enum Q8_0Format: EncodableBlockFormat {
             let inverse = d != 0 ? 1 / d : 0
             bytes.storeHalf(d, at: 0)
             // Ties go away from zero here, unlike everywhere else in ggml.
-            PackedLevels(rounding: values) { $0 * inverse }.storeBytes(bytes + 2)
+            (BlockOf32(values) * inverse).roundedLevels.storeBytes(bytes + 2)
         }
     }
 }
