@@ -68,9 +68,15 @@ def reference_file(source, target, file_type, weights):
         entries = (llama_cpp.llama_model_imatrix_data * (len(rows) + 1))(
             *[(name, values.ctypes.data_as(pointer), values.size) for name, values in rows], (None, None, 0))
         parameters.imatrix = ctypes.cast(entries, ctypes.POINTER(llama_cpp.llama_model_imatrix_data))
-    if llama_cpp.llama_model_quantize(source.encode(), target.encode(), ctypes.byref(parameters)) != 0:
-        return None
-    return target
+    # It tells every tensor on stderr.
+    kept, silence = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 2)
+    try:
+        status = llama_cpp.llama_model_quantize(source.encode(), target.encode(), ctypes.byref(parameters))
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept), os.close(silence)
+    return target if status == 0 else None
 
 
 def same_bytes(left, right):
