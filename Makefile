@@ -1,6 +1,6 @@
 # make help lists what there is.
 
-.PHONY: help demo test build emulate bench interop oracles tokenizers fuzz docs data format lint clean
+.PHONY: help demo test build emulate bench bench-formats interop oracles formats tokenizers fuzz docs data format lint clean
 .DEFAULT_GOAL := help
 
 # Tests run on what is shipped, optimised code; they also look inside modules, so they have a build of their own.
@@ -9,7 +9,7 @@ TESTING := -c release --scratch-path .build-tests -.PHONY: help demo test build 
 SOURCES := $(wildcard Package.swift Sources Formats Registry Tests Fixtures)
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1	\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1	\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-13s %s\n", $$1, $$2 }'
 
 build: ## Build the release executable
 	@Scripts/install-dependencies.sh
@@ -31,13 +31,22 @@ emulate: ## Kernels of 64-bit ARM under qemu-user
 bench: build ## Speed and memory against llama.cpp and PEFT (makes a Python environment; takes a while)
 	@Tests/Benchmarks/run.sh
 
+bench-formats: build ## Opening, vocabulary, fingerprint, convert, quantize, encoders, beside llama.cpp and OpenSSL
+	@Tests/Benchmarks/formats.sh
+
 interop: build ## Push and pull with skopeo and Debian's docker-registry
 	@Scripts/interop.sh
 
-oracles: build ## Logits, perplexity and training losses against transformers, llama.cpp and PEFT
+oracles: build formats ## Logits, perplexity and training losses against transformers, llama.cpp and PEFT; formats
 	@Tests/Oracles/run.sh
 	@Tests/Oracles/architectures.sh
 	@Tests/Oracles/tokenizers/run.sh
+
+formats: build ## Conversion, quantization and importance against transformers, ggml and llama.cpp; large models
+	@Tests/Oracles/conversion.sh
+	@Tests/Oracles/quantize.sh
+	@Tests/Oracles/imatrix.sh
+	@Tests/Oracles/conduct.sh
 
 tokenizers: ## Ids of random texts before and after converting tokenizers, against tokenizers and SentencePiece
 	@Tests/Oracles/tokenizers.sh

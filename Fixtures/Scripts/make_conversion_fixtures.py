@@ -51,6 +51,33 @@ FIXTURES = {
             rope_parameters=dict(
                 rope_type="longrope", rope_theta=10000.0, long_factor=[1.0, 2.5], short_factor=[1.0, 1.25])),
         torch.bfloat16),
+    "mistral": (
+        T.MistralConfig(**TINY, head_dim=8, sliding_window=16, tie_word_embeddings=False), torch.bfloat16),
+    "qwen2moe": (
+        T.Qwen2MoeConfig(
+            **TINY, num_experts=3, num_experts_per_tok=2, moe_intermediate_size=12, shared_expert_intermediate_size=20,
+            decoder_sparse_step=1, norm_topk_prob=False, tie_word_embeddings=False), torch.bfloat16),
+    "qwen3moe": (
+        T.Qwen3MoeConfig(
+            **TINY, head_dim=6, num_experts=3, num_experts_per_tok=2, moe_intermediate_size=12, decoder_sparse_step=1,
+            norm_topk_prob=True, tie_word_embeddings=False), torch.float16),
+    "gemma2": (
+        T.Gemma2Config(
+            **TINY, head_dim=8, query_pre_attn_scalar=8, sliding_window=4, hidden_activation="gelu_pytorch_tanh"),
+        torch.bfloat16),
+    "granite": (
+        T.GraniteConfig(
+            **TINY, attention_multiplier=0.25, embedding_multiplier=6.0, residual_multiplier=0.5, logits_scaling=4.0,
+            tie_word_embeddings=True), torch.bfloat16),
+    "smollm3": (
+        T.SmolLM3Config(
+            **{**TINY, "num_hidden_layers": 4}, no_rope_layer_interval=4, tie_word_embeddings=True,
+            **models.rope(2000000.0)), torch.bfloat16),
+    "olmo2": (T.Olmo2Config(**TINY, tie_word_embeddings=False), torch.float32),
+    "stablelm": (
+        T.StableLmConfig(
+            **{**TINY, "hidden_size": 32}, qk_layernorm=True, use_qkv_bias=True, use_parallel_residual=True,
+            tie_word_embeddings=False, **models.rope(partial_rotary_factor=0.25)), torch.float16),
 }
 
 golden = {}

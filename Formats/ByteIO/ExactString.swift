@@ -1,3 +1,5 @@
+import Foundation
+
 /// A string that equals another only when their UTF-8 bytes are the same.
 ///
 /// Swift compares strings by canonical equivalence, so "é" composed and "é" decomposed are equal. Names in files are
@@ -23,6 +25,14 @@ public struct ExactString: Hashable, Comparable, Sendable, CustomStringConvertib
 
     /// Whether two strings have the same UTF-8 bytes.
     public static func equal(_ left: String, _ right: String) -> Bool {
-        left.utf8.count == right.utf8.count && left.utf8.elementsEqual(right.utf8)
+        guard left.utf8.count == right.utf8.count else { return false }
+        let isSame = left.utf8.withContiguousStorageIfAvailable { one in
+            right.utf8.withContiguousStorageIfAvailable { two in
+                guard let a = one.baseAddress, let b = two.baseAddress else { return one.isEmpty }
+                return memcmp(a, b, one.count) == 0
+            }
+        }
+        if case .some(.some(let isSame)) = isSame { return isSame }
+        return left.utf8.elementsEqual(right.utf8)
     }
 }

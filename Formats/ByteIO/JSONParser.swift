@@ -17,8 +17,8 @@ extension JSONValue {
     public static func parse(
         _ bytes: UnsafeRawBufferPointer, path: String? = nil, options: ParsingOptions = .init()
     ) throws(ByteIOError) -> JSONValue {
-        var parser = JSONParser(bytes: bytes, path: path, maximumDepth: options.maximumDepth)
-        return try parser.parseDocument()
+        var reader = JSONReader(bytes, path: path, options: options)
+        return try reader.parseDocument()
     }
 
     /// Parses bytes held in an array.
@@ -41,18 +41,26 @@ extension JSONValue {
     }
 }
 
-/// A recursive-descent parser whose recursion is bounded by `maximumDepth`.
-struct JSONParser {
-    private let bytes: UnsafeRawBufferPointer
-    private let path: String?
+/// A recursive-descent parser whose recursion is bounded, of whole values or (`JSONReader.swift`) of one piece at a time.
+///
+/// The bytes are borrowed: whoever makes a reader keeps their owner alive for as long as the reader is used.
+public struct JSONReader {
+    let bytes: UnsafeRawBufferPointer
+    let path: String?
     private let maximumDepth: Int
-    private var offset = 0
-    private var depth = 0
+    /// The next byte to be read.
+    public internal(set) var offset = 0
+    var depth = 0
+    /// Whether an object or array was opened and nothing of it was read yet.
+    var isAtStart = false
 
-    init(bytes: UnsafeRawBufferPointer, path: String?, maximumDepth: Int) {
+    /// - Parameters:
+    ///   - bytes: UTF-8.
+    ///   - path: names the file in errors.
+    public init(_ bytes: UnsafeRawBufferPointer, path: String? = nil, options: JSONValue.ParsingOptions = .init()) {
         self.bytes = bytes
         self.path = path
-        self.maximumDepth = maximumDepth
+        maximumDepth = options.maximumDepth
     }
 
     mutating func parseDocument() throws(ByteIOError) -> JSONValue {
@@ -65,7 +73,7 @@ struct JSONParser {
 
     // MARK: - Values
 
-    private mutating func parseValue() throws(ByteIOError) -> JSONValue {
+    mutating func parseValue() throws(ByteIOError) -> JSONValue {
         guard offset < bytes.count else { throw failure("the text ends where a JSON value is expected") }
         switch bytes[offset] {
         case UInt8(ascii: "{"): return try parseObject()
@@ -85,7 +93,7 @@ struct JSONParser {
         }
     }
 
-    private mutating func parseObject() throws(ByteIOError) -> JSONValue {
+    mutating func parseObject() throws(ByteIOError) -> JSONValue {
         try enter()
         var object = JSONObject()
         offset += 1
@@ -123,7 +131,7 @@ struct JSONParser {
         }
     }
 
-    private mutating func parseArray() throws(ByteIOError) -> JSONValue {
+    mutating func parseArray() throws(ByteIOError) -> JSONValue {
         try enter()
         var elements: [JSONValue] = []
         offset += 1
@@ -151,7 +159,7 @@ struct JSONParser {
 
     // MARK: - Numbers
 
-    private mutating func parseNumber() throws(ByteIOError) -> JSONValue {
+    mutating func parseNumber() throws(ByteIOError) -> JSONValue {
         let start = offset
         let isNegative = peek(UInt8(ascii: "-"))
         if isNegative { offset += 1 }
@@ -210,21 +218,18 @@ struct JSONParser {
 
     // MARK: - Strings
 
-    private mutating func parseString() throws(ByteIOError) -> String {
+    mutating func parseString() throws(ByteIOError) -> String {
         let start = offset
-        offset += 1
-        let plainStart = offset
-        while offset < bytes.count {
-            let byte = bytes[offset]
-            if byte == UInt8(ascii: "\"") {
-                let text = try decode(bytes[plainStart..<offset], at: start)
-                offset += 1
-                return text
-            }
-            if byte == UInt8(ascii: "\\") { break }
-            if byte < 0x20 { throw failure("a control character must be escaped in a string") }
-            offset += 1
+        let plainStart = offset + 1
+        let (end, isASCII) = plainEnd(from: plainStart)
+        if end < bytes.count, bytes[end] == UInt8(ascii: "\"") {
+            offset = end + 1
+            let plain = bytes[plainStart..<end]
+            // Validating is slow, and says nothing new of ASCII.
+            if isASCII { return String(decoding: UnsafeRawBufferPointer(rebasing: plain), as: UTF8.self) }
+            return try decode(plain, at: start)
         }
+        offset = end
         var collected = Array(bytes[plainStart..<offset])
         while offset < bytes.count {
             let byte = bytes[offset]
@@ -239,11 +244,27 @@ struct JSONParser {
                 try parseEscape(into: &collected)
             case 0..<0x20: throw failure("a control character must be escaped in a string")
             default:
-                collected.append(byte)
-                offset += 1
+                let end = plainEnd(from: offset).end
+                collected.append(contentsOf: bytes[offset..<end])
+                offset = end
             }
         }
         throw ByteIOError(.invalidJSON, "a string is not closed", path: path, offset: start)
+    }
+
+    /// The first byte from `start` on that ends or interrupts plain text in a string: a quote, an escape, a control
+    /// character, the end; and whether all before it is ASCII.
+    private func plainEnd(from start: Int) -> (end: Int, isASCII: Bool) {
+        let bytes = bytes
+        var position = start
+        var all: UInt8 = 0
+        while position < bytes.count {
+            let byte = bytes[position]
+            if byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") || byte < 0x20 { break }
+            all |= byte
+            position += 1
+        }
+        return (position, all < 0x80)
     }
 
     private func decode(_ slice: Slice<UnsafeRawBufferPointer>, at start: Int) throws(ByteIOError) -> String {
@@ -253,7 +274,7 @@ struct JSONParser {
         return text
     }
 
-    private mutating func parseEscape(into collected: inout [UInt8]) throws(ByteIOError) {
+    mutating func parseEscape(into collected: inout [UInt8]) throws(ByteIOError) {
         guard offset < bytes.count else { throw failure("the text ends within an escape") }
         let byte = bytes[offset]
         offset += 1
@@ -284,7 +305,7 @@ struct JSONParser {
         }
     }
 
-    private mutating func parseHex() throws(ByteIOError) -> UInt16 {
+    mutating func parseHex() throws(ByteIOError) -> UInt16 {
         var value: UInt16 = 0
         for _ in 0..<4 {
             guard offset < bytes.count, let nibble = Character(Unicode.Scalar(bytes[offset])).hexDigitValue,
@@ -298,21 +319,24 @@ struct JSONParser {
 
     // MARK: - Helpers
 
-    private mutating func enter() throws(ByteIOError) {
+    mutating func enter() throws(ByteIOError) {
         depth += 1
         guard depth <= maximumDepth else { throw failure("arrays and objects nest deeper than \(maximumDepth)") }
     }
 
-    private mutating func skipSpace() {
-        while offset < bytes.count {
-            switch bytes[offset] {
-            case 0x20, 0x0A, 0x0D, 0x09: offset += 1
-            default: return
+    mutating func skipSpace() {
+        let bytes = bytes
+        var position = offset
+        loop: while position < bytes.count {
+            switch bytes[position] {
+            case 0x20, 0x0A, 0x0D, 0x09: position += 1
+            default: break loop
             }
         }
+        offset = position
     }
 
-    private func peek(_ byte: UInt8) -> Bool { offset < bytes.count && bytes[offset] == byte }
+    func peek(_ byte: UInt8) -> Bool { offset < bytes.count && bytes[offset] == byte }
 
     private mutating func expect(_ word: StaticString) throws(ByteIOError) {
         let length = word.utf8CodeUnitCount
@@ -322,13 +346,13 @@ struct JSONParser {
         offset += length
     }
 
-    private var found: String {
+    var found: String {
         guard offset < bytes.count else { return "the end" }
         let byte = bytes[offset]
         return byte > 0x20 && byte < 0x7F ? "\"\(Character(Unicode.Scalar(byte)))\"" : "byte \(byte)"
     }
 
-    private func failure(_ reason: String) -> ByteIOError {
+    func failure(_ reason: String) -> ByteIOError {
         ByteIOError(.invalidJSON, "invalid JSON: \(reason)", path: path, offset: offset)
     }
 

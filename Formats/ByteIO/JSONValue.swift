@@ -63,9 +63,12 @@ public struct JSONObject: Sendable {
     /// - Returns: whether it was appended.
     public mutating func append(_ key: String, _ value: JSONValue) -> Bool {
         if index != nil {
+            // Hashed once; a repeated key puts the place of the first back.
             let exact = ExactString(key)
-            guard index![exact] == nil else { return false }
-            index![exact] = members.count
+            if let first = index?.updateValue(members.count, forKey: exact) {
+                index?[exact] = first
+                return false
+            }
             members.append(Member(key: key, value: value))
         } else {
             guard position(of: key) == nil else { return false }

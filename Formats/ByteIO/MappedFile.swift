@@ -97,6 +97,20 @@ public final class MappedFile: Sendable {
     /// A copy of all bytes; safe to use after the object is gone.
     public func copyBytes() -> [UInt8] { withExtendedLifetime(self) { Array(unsafeBytes) } }
 
+    /// Says that some of these bytes are not needed for now: the system may take back the memory they are mapped to, and
+    /// reads them again when they are touched. Has no other effect; nothing happens for files in memory.
+    /// - Parameter bytes: a part of ``unsafeBytes``; only whole pages within it are given back.
+    public func forget(_ bytes: UnsafeRawBufferPointer) {
+        guard isMapped, let base, let start = bytes.baseAddress, start >= base, start + bytes.count <= base + count
+        else {
+            return
+        }
+        let page = 4096
+        let first = (Int(bitPattern: start) + page - 1) / page * page
+        let end = (Int(bitPattern: start) + bytes.count) / page * page
+        if end > first { madvise(UnsafeMutableRawPointer(bitPattern: first), end - first, MADV_DONTNEED) }
+    }
+
     /// Asks the system to read a range ahead of use; has no other effect.
     public func willNeed(_ range: Range<Int>) {
         guard isMapped, let base, !range.isEmpty else { return }

@@ -48,7 +48,7 @@ public struct ModelFingerprint: Sendable, Equatable {
     ///     path, device, inode, size and modification time (in nanoseconds) of every part are the same. A cache that cannot
     ///     be read or written is ignored.
     ///   - progress: called from several threads with the bytes hashed so far and in all.
-    /// - Throws: ``FingerprintError`` when the file has no token embedding or no architecture.
+    /// - Throws: ``ConversionError`` when the file has no token embedding, `GGUFError` when it has no architecture.
     public static func compute(
         of file: GGUFFile, cacheFolder: String? = nil, progress: (@Sendable (_ done: Int, _ total: Int) -> Void)? = nil
     ) throws -> ModelFingerprint {
@@ -71,8 +71,8 @@ public struct ModelFingerprint: Sendable, Equatable {
         _ source: any ModelSource, progress: (@Sendable (_ done: Int, _ total: Int) -> Void)?
     ) throws -> ModelFingerprint {
         guard source.tensors.contains(where: { $0.name == TensorDigests.embeddingName }) else {
-            throw FingerprintError(
-                .missingEmbedding,
+            throw ConversionError(
+                .missingTensor,
                 "there is no tensor \(TensorDigests.embeddingName); this is no language model (an adapter, a projector or "
                     + "a part of a split model?)", path: source.path)
         }

@@ -95,6 +95,33 @@ public struct GGUFSource: ModelSource {
 
     public func withBytes<R>(of tensor: SourceTensor, _ body: (UnsafeRawBufferPointer) throws -> R) throws -> R {
         guard let place = places[tensor.name] else { preconditionFailure("\(tensor.name) is no tensor of \(path)") }
-        return try withExtendedLifetime(file) { try body(file.bytes(of: place)) }
+        return try withExtendedLifetime(file) {
+            let bytes = file.bytes(of: place)
+            defer { forget(bytes, of: place) }
+            return try body(bytes)
+        }
+    }
+
+    public func withPieces(of tensor: SourceTensor, _ body: (UnsafeRawBufferPointer) throws -> Void) throws {
+        guard let place = places[tensor.name] else { preconditionFailure("\(tensor.name) is no tensor of \(path)") }
+        try withExtendedLifetime(file) {
+            let bytes = file.bytes(of: place)
+            let rowBytes = max(1, bytes.count / max(1, tensor.rowCount))
+            let step = max(1, PieceSize.bytes / rowBytes) * rowBytes
+            var forgotten = 0
+            for start in stride(from: 0, to: bytes.count, by: step) {
+                let end = min(start + step, bytes.count)
+                try body(UnsafeRawBufferPointer(rebasing: bytes[start..<end]))
+                if end - forgotten >= PieceSize.bytes * PieceSize.piecesInMemory || end == bytes.count {
+                    forget(UnsafeRawBufferPointer(rebasing: bytes[forgotten..<end]), of: place)
+                    forgotten = end
+                }
+            }
+        }
+    }
+
+    /// Gives mapped pages back, so that a file larger than memory passes through a small part of it.
+    private func forget(_ bytes: UnsafeRawBufferPointer, of place: TensorInfo) {
+        if bytes.count >= 1 << 20, !file.isBigEndian { file.parts[place.part].file.forget(bytes) }
     }
 }

@@ -67,12 +67,15 @@ final class PiecePipeline: @unchecked Sendable {
 
     /// Writes one tensor. They must be asked for in the order given.
     func write(_ number: Int, into output: inout AtomicFile.Writer) throws {
-        for _ in PieceSize.pieces(of: tensors[number].stream) {
+        let stream = tensors[number].stream
+        for index in PieceSize.pieces(of: stream).indices {
             let piece = try next(of: number)
             try output.write(piece.bytes)
             release(piece)
+            // A tensor may be larger than the memory that is to be taken.
+            if index % PieceSize.piecesInMemory == PieceSize.piecesInMemory - 1 { stream.forget() }
         }
-        for part in tensors[number].stream.parts { part.weight.forget() }
+        stream.forget()
     }
 
     /// Names of tensors with values that became infinite in F16.

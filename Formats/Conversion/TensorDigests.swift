@@ -86,10 +86,10 @@ enum TensorDigests {
         return kept.isEmpty ? "1" : kept.map(String.init).joined(separator: "x")
     }
 
-    /// Hashes the data; floats are widened in pieces that stay in the cache.
+    /// Hashes the data; floats are widened in pieces that stay in the first cache.
     private static func dataDigest(of tensor: SourceTensor, in source: any ModelSource) throws -> SHA256.Digest {
         var hash = SHA256()
-        let piece = 32768
+        let piece = 4096
         try withUnsafeTemporaryAllocation(of: Float.self, capacity: piece) { floats in
             try source.withPieces(of: tensor) { bytes in
                 guard tensor.type.isFloatWithinF32, tensor.type != .f32 else {

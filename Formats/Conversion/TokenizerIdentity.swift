@@ -35,8 +35,8 @@ enum TokenizerIdentity {
     private static func strings(_ key: String, _ metadata: GGUFMetadata) throws -> JSONValue? {
         guard let array = try metadata.arrayIfPresent(key) else { return nil }
         guard array.elementType == .string else {
-            throw FingerprintError(
-                .malformedMetadata,
+            throw ConversionError(
+                .malformed,
                 "metadata key \(key) should be an array of strings but is one of \(array.elementType)",
                 path: metadata.path)
         }

@@ -49,9 +49,7 @@ public final class SafetensorsFile: Sendable {
         metadata = header.metadata
         tensors = header.tensors
         dataOffset = header.dataOffset
-        var index = [ExactString: Int](minimumCapacity: header.tensors.count)
-        for (position, tensor) in header.tensors.enumerated() { index[ExactString(tensor.name)] = position }
-        self.index = index
+        index = header.index
     }
 
     /// The value under a key of the metadata.

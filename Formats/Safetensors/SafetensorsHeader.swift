@@ -5,6 +5,8 @@ struct SafetensorsHeader {
     var metadata: [(key: String, value: String)]?
     var tensors: [SafetensorsTensor] = []
     var dataOffset = 0
+    /// Places in ``tensors`` by name.
+    var index: [ExactString: Int] = [:]
 
     private let path: String
     private static let metadataKey = "__metadata__"
@@ -13,31 +15,57 @@ struct SafetensorsHeader {
         path = file.path
         let json = try Self.headerBytes(of: file)
         dataOffset = 8 + json.count
-        guard String(validating: json, as: UTF8.self) != nil else {
-            throw SafetensorsError(.invalidHeader, "the header is not valid UTF-8", path: path, offset: 8)
-        }
-        let root: JSONValue
         do {
-            root = try JSONValue.parse(json)
-        } catch {
+            try readEntries(JSONReader(json))
+        } catch let error as ByteIOError {
             throw SafetensorsError(
                 error.code == .duplicateKey ? .duplicateName : .invalidHeader,
-                "the header is refused: \(error.message)", path: path,
-                offset: error.offset.map { $0 + 8 })
-        }
-        guard let object = root.objectValue else {
-            throw SafetensorsError(
-                .invalidHeader, "the header is \(root.kind); an object is expected", path: path, offset: 8)
-        }
-        tensors.reserveCapacity(object.count)
-        for member in object.members {
-            if ExactString.equal(member.key, Self.metadataKey) {
-                metadata = try readMetadata(member.value)
-            } else {
-                tensors.append(try readTensor(member.key, member.value))
-            }
+                "the header is refused: \(error.message)", path: path, offset: error.offset.map { $0 + 8 })
+        } catch let error as SafetensorsError {
+            throw error
+        } catch {
+            throw SafetensorsError(.invalidHeader, "the header is refused: \(error)", path: path, offset: 8)
         }
         try checkLayout(dataCount: file.count - dataOffset)
+    }
+
+    /// Reads entry by entry: the whole header never exists as a value, so a header of 100 MB costs no more than its
+    /// tensors do.
+    private mutating func readEntries(_ start: JSONReader) throws {
+        var reader = start
+        guard reader.nextKind == .object else {
+            throw SafetensorsError(
+                .invalidHeader, "the header is \(try reader.value().kind); an object is expected", path: path, offset: 8
+            )
+        }
+        var hasMetadata = false
+        // What an entry usually takes; more grow by doubling.
+        tensors.reserveCapacity(dataOffset / 112)
+        index.reserveCapacity(dataOffset / 112)
+        try reader.openObject()
+        while true {
+            let place = reader.keyOffset
+            guard let key = try reader.nextKey() else { break }
+            if ExactString.equal(key, Self.metadataKey) {
+                guard !hasMetadata else { throw duplicate(key, at: place) }
+                hasMetadata = true
+                metadata = try readMetadata(reader.value())
+            } else {
+                let position = tensors.count
+                tensors.append(try readTensor(key, &reader))
+                if let first = index.updateValue(position, forKey: ExactString(key)) {
+                    index[ExactString(key)] = first
+                    throw duplicate(key, at: place)
+                }
+            }
+        }
+        try reader.finish()
+    }
+
+    private func duplicate(_ name: String, at offset: Int) -> SafetensorsError {
+        SafetensorsError(
+            .duplicateName, "the name \(name.quotedForMessage) occurs twice in the header", path: path,
+            offset: offset + 8, tensor: name)
     }
 
     private static func headerBytes(of file: MappedFile) throws(SafetensorsError) -> UnsafeRawBufferPointer {
@@ -87,23 +115,82 @@ struct SafetensorsHeader {
         return result
     }
 
-    private func readTensor(_ name: String, _ value: JSONValue) throws(SafetensorsError) -> SafetensorsTensor {
-        guard value.objectValue != nil else { throw invalid(name, "is \(value.kind); an object is expected") }
-        guard let dtype = value["dtype"]?.stringValue else { throw invalid(name, "has no dtype that is a string") }
-        guard let type = SafetensorsType(name: dtype) else {
-            throw invalid(name, "has the unknown dtype \(dtype.quotedForMessage)")
+    /// The fields of an entry as they were found. A field of the wrong kind counts as missing.
+    private struct Fields {
+        var dtype: String?
+        var shape: [UInt64]?
+        var isShapeOfIntegers = true
+        var offsets: (begin: UInt64, end: UInt64)?
+        /// Bit by bit which of the three known fields came.
+        var seen = 0
+        var others: Set<ExactString> = []
+    }
+
+    private func readTensor(_ name: String, _ reader: inout JSONReader) throws -> SafetensorsTensor {
+        guard reader.nextKind == .object else {
+            throw invalid(name, "is \(try reader.value().kind); an object is expected")
         }
-        guard let shapeValues = value["shape"]?.arrayValue else { throw invalid(name, "has no shape that is an array") }
+        var fields = Fields()
+        try reader.openObject()
+        while let key = try reader.nextKey() {
+            let number = key == "dtype" ? 0 : key == "shape" ? 1 : key == "data_offsets" ? 2 : 3
+            let isNew = number < 3 ? fields.seen & 1 << number == 0 : fields.others.insert(ExactString(key)).inserted
+            guard isNew else {
+                throw SafetensorsError(
+                    .duplicateName, "tensor \(name.quotedForMessage) has the field \(key.quotedForMessage) twice",
+                    path: path, offset: reader.offset + 8, tensor: name)
+            }
+            switch number {
+            case 0:
+                fields.dtype = try reader.stringIfNext()
+                if fields.dtype == nil { _ = try reader.value() }
+            case 1: try readShape(&reader, &fields)
+            case 2: try readOffsets(&reader, &fields)
+            default: _ = try reader.value()
+            }
+            if number < 3 { fields.seen |= 1 << number }
+        }
+        return try tensor(name, fields)
+    }
+
+    private func readShape(_ reader: inout JSONReader, _ fields: inout Fields) throws {
+        guard reader.nextKind == .array else { return _ = try reader.value() }
         var shape: [UInt64] = []
-        for value in shapeValues {
-            guard let dimension = value.unsignedValue else {
-                throw invalid(name, "has a dimension that is no integer from 0 on")
+        try reader.openArray()
+        while try reader.nextElement() {
+            guard let dimension = try reader.value().unsignedValue else {
+                fields.isShapeOfIntegers = false
+                continue
             }
             shape.append(dimension)
         }
-        guard let offsets = value["data_offsets"]?.arrayValue, offsets.count == 2,
-            let begin = offsets[0].unsignedValue, let end = offsets[1].unsignedValue
-        else { throw invalid(name, "has no data_offsets that are two integers from 0 on") }
+        fields.shape = shape
+    }
+
+    private func readOffsets(_ reader: inout JSONReader, _ fields: inout Fields) throws {
+        guard reader.nextKind == .array else { return _ = try reader.value() }
+        var count = 0
+        var begin: UInt64?
+        var end: UInt64?
+        try reader.openArray()
+        while try reader.nextElement() {
+            let value = try reader.value().unsignedValue
+            if count == 0 { begin = value } else { end = value }
+            count += 1
+        }
+        if count == 2, let begin, let end { fields.offsets = (begin, end) }
+    }
+
+    private func tensor(_ name: String, _ fields: Fields) throws(SafetensorsError) -> SafetensorsTensor {
+        guard let dtype = fields.dtype else { throw invalid(name, "has no dtype that is a string") }
+        guard let type = SafetensorsType(name: dtype) else {
+            throw invalid(name, "has the unknown dtype \(dtype.quotedForMessage)")
+        }
+        guard let shape = fields.shape else { throw invalid(name, "has no shape that is an array") }
+        guard fields.isShapeOfIntegers else { throw invalid(name, "has a dimension that is no integer from 0 on") }
+        guard let (begin, end) = fields.offsets else {
+            throw invalid(name, "has no data_offsets that are two integers from 0 on")
+        }
         // Numbers beyond Int cannot be places in a file; the size check below would find them anyway, once the shape
         // has been looked at, as the reference does.
         let size = try byteCount(name, type, shape)
@@ -150,9 +237,15 @@ struct SafetensorsHeader {
     private mutating func checkLayout(dataCount: Int) throws(SafetensorsError) {
         // Ties (tensors without bytes) are put in order of their names' bytes, so that the order does not depend on the
         // header's.
-        tensors.sort {
-            ($0.dataOffsets.lowerBound, $0.dataOffsets.upperBound, ExactString($0.name))
-                < ($1.dataOffsets.lowerBound, $1.dataOffsets.upperBound, ExactString($1.name))
+        let isBefore = { (left: SafetensorsTensor, right: SafetensorsTensor) in
+            let (a, b) = (left.dataOffsets, right.dataOffsets)
+            if a.lowerBound != b.lowerBound { return a.lowerBound < b.lowerBound }
+            if a.upperBound != b.upperBound { return a.upperBound < b.upperBound }
+            return ExactString(left.name) < ExactString(right.name)
+        }
+        if !zip(tensors, tensors.dropFirst()).allSatisfy(isBefore) {
+            tensors.sort(by: isBefore)
+            for (position, tensor) in tensors.enumerated() { index[ExactString(tensor.name)] = position }
         }
         var end = 0
         for tensor in tensors {

@@ -127,11 +127,19 @@ extension TensorType {
     }
 }
 
-/// The position of the first NaN or infinity. One pass that vectorises; a second one only when there is something to
-/// find.
+/// The position of the first NaN or infinity. One pass that is bound by memory; a second one only when there is
+/// something to find.
 private func firstNotFinite(_ values: UnsafePointer<Float>, count: Int) -> Int? {
-    var greatest: UInt32 = 0
-    for i in 0..<count { greatest = max(greatest, values[i].bitPattern & 0x7FFF_FFFF) }
-    guard greatest >= 0x7F80_0000 else { return nil }
+    // A product with zero is zero, or NaN where the value is not finite.
+    let source = UnsafeRawPointer(values)
+    var (first, second) = (Lanes.zero, Lanes.zero)
+    let whole = count / 16 * 16
+    for i in stride(from: 0, to: whole, by: 16) {
+        first += (source + 4 &* i).loadUnaligned(as: Lanes.self) * Lanes.zero
+        second += (source + 4 &* i + 32).loadUnaligned(as: Lanes.self) * Lanes.zero
+    }
+    var sum = (first + second).sum()
+    for i in whole..<count { sum += values[i] * 0 }
+    if sum == 0 { return nil }
     return (0..<count).first { !values[$0].isFinite }
 }

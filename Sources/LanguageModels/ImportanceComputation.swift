@@ -59,7 +59,7 @@ public struct ImportanceComputation {
     ) throws -> ImportanceMatrix {
         guard let graph = graph as? any ObservableModel else {
             throw ModelError(
-                .unsupportedArchitecture, "activations of this architecture cannot be observed yet; llama's can")
+                .unsupportedArchitecture, "the activations of this architecture cannot be observed")
         }
         let collector = ImportanceCollector(includesOutput: includesOutput)
         graph.activationObserver = collector
@@ -89,9 +89,15 @@ public struct ImportanceComputation {
 
 /// Sums squares, in double precision.
 final class ImportanceCollector: ActivationObserver {
+    /// Of a weight's matrices one behind the other: squares of each column, and rows.
     private struct Sums {
         var squares: [Double]
-        var count = 0
+        var counts: [Int]
+
+        mutating func add(_ more: [Double], at first: Int, matrix: Int, count: Int) {
+            for column in more.indices { squares[first + column] += more[column] }
+            counts[matrix] += count
+        }
     }
 
     private let includesOutput: Bool
@@ -101,7 +107,9 @@ final class ImportanceCollector: ActivationObserver {
 
     init(includesOutput: Bool) { self.includesOutput = includesOutput }
 
-    func observe(_ tensors: [String], _ rows: UnsafePointer<Float>, count: Int, columns: Int) {
+    func observe(
+        _ tensors: [String], matrix: (index: Int, count: Int), _ rows: UnsafePointer<Float>, count: Int, columns: Int
+    ) {
         let wanted = tensors.filter { $0.hasPrefix("blk.") || (includesOutput && $0 == "output.weight") }
         guard !wanted.isEmpty, count > 0 else { return }
         var squares = [Double](repeating: 0, count: columns)
@@ -116,14 +124,17 @@ final class ImportanceCollector: ActivationObserver {
         }
         for name in wanted {
             if firstBroken == nil, !squares.allSatisfy(\.isFinite) { firstBroken = name }
-            var entry = sums[name] ?? Sums(squares: [Double](repeating: 0, count: columns))
-            for column in 0..<columns { entry.squares[column] += squares[column] }
-            entry.count += count
-            sums[name] = entry
+            let first = matrix.index * columns
+            sums[
+                name,
+                default: Sums(
+                    squares: [Double](repeating: 0, count: columns * matrix.count),
+                    counts: [Int](repeating: 0, count: matrix.count))
+            ].add(squares, at: first, matrix: matrix.index, count: count)
         }
     }
 
     var entries: [String: ImportanceMatrix.Entry] {
-        sums.mapValues { .init(sums: $0.squares.map { Float($0) }, counts: [Float($0.count)]) }
+        sums.mapValues { .init(sums: $0.squares.map { Float($0) }, counts: $0.counts.map { Float($0) }) }
     }
 }

@@ -55,7 +55,7 @@ enum ErrorReport {
             case .destination: return .unavailable
             default: return .data
             }
-        case is GGUFError, is SafetensorsError, is TensorTypeError, is KernelsError, is FingerprintError, is ModelError,
+        case is GGUFError, is SafetensorsError, is TensorTypeError, is KernelsError, is ModelError,
             is TokenizationError, is SoftPromptError, is TemplateError:
             return .data
         case is SamplerSettingsError: return .usage

@@ -111,6 +111,61 @@ struct JSONValueTests {
         #expect(object.append("key1", nil) == false)
     }
 
+    @Test("a text read piece by piece is the text read at once")
+    func pieces() throws {
+        let text = "{\"a\": [1, [], {}, \"x\", null ], \"b\": {\"c\": {\"d\": [2.5]}, \"e\": \"\\u00e9\"}, \"f\": []}"
+        let whole = try JSONValue.parse(text: text)
+        try Array(text.utf8).withUnsafeBytes { bytes in
+            var reader = JSONReader(bytes)
+            #expect(try Self.read(&reader).canonicalText == whole.canonicalText)
+            try reader.finish()
+        }
+    }
+
+    /// Reads a value by entering whatever can be entered.
+    private static func read(_ reader: inout JSONReader) throws -> JSONValue {
+        switch reader.nextKind {
+        case .object:
+            var object = JSONObject()
+            try reader.openObject()
+            while let key = try reader.nextKey() { object[key] = try read(&reader) }
+            return .object(object)
+        case .array:
+            var array: [JSONValue] = []
+            try reader.openArray()
+            while try reader.nextElement() { array.append(try read(&reader)) }
+            return .array(array)
+        case .string: return .string(try reader.stringIfNext() ?? "")
+        default: return try reader.value()
+        }
+    }
+
+    @Test(
+        "pieces that do not belong there are refused",
+        arguments: [
+            "[1,]", "[,1]", "[1 2]", "[1", "{\"a\":1,}", "{,}", "{\"a\" 1}", "{\"a\":}", "[1]]", "{1:2}", "", "[}",
+            "{]",
+        ])
+    func brokenPieces(text: String) {
+        #expect(throws: ByteIOError.self) {
+            try Array(text.utf8).withUnsafeBytes { bytes in
+                var reader = JSONReader(bytes)
+                _ = try Self.read(&reader)
+                try reader.finish()
+            }
+        }
+    }
+
+    @Test("entering nests up to 128 and no deeper")
+    func deepPieces() {
+        #expect(throws: ByteIOError.self) {
+            try [UInt8](repeating: UInt8(ascii: "["), count: 1000).withUnsafeBytes { bytes in
+                var reader = JSONReader(bytes)
+                for _ in 0..<1000 { try reader.openArray(); _ = try reader.nextElement() }
+            }
+        }
+    }
+
     @Test("mutated texts are parsed or refused, never more")
     func mutations() throws {
         let source = Array(

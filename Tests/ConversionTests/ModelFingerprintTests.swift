@@ -190,7 +190,7 @@ struct ModelFingerprintTests {
     @Test("a file without an embedding or an architecture has no fingerprint")
     func refusals() throws {
         let empty = try GGUFFile(bytes: GGUFWriter(metadata: ["general.architecture": .text("llama")]).serialized())
-        #expect(throws: FingerprintError.self) { try ModelFingerprint.compute(of: empty) }
+        #expect(throws: ConversionError.self) { try ModelFingerprint.compute(of: empty) }
         let nameless = try Self.model(Options(change: { $0["general.architecture"] = nil }))
         #expect(throws: GGUFError.self) { try ModelFingerprint.compute(of: nameless) }
     }

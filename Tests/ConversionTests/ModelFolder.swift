@@ -18,7 +18,10 @@ final class ModelFolder {
 
     deinit { try? FileManager.default.removeItem(atPath: path) }
 
-    static let fixtureNames = ["llama", "qwen2", "qwen3", "gemma3", "gpt2", "gptneox", "mixtral", "phi3"]
+    static let fixtureNames = [
+        "llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen2moe", "qwen3moe", "gemma2", "gemma3", "phi3", "granite",
+        "smollm3", "olmo2", "stablelm", "gpt2", "gptneox",
+    ]
 
     static func fixture(_ name: String) -> String { Fixtures.url("Conversion/\(name)").path }
 

@@ -72,9 +72,60 @@ struct VerificationTests {
             ("tokenizer.ggml.tokens", .array(GGUFArray([String]()))),
             ("tokenizer.ggml.tokens", .array(GGUFArray((0..<9).map { "t\($0)" }))),
             ("tokenizer.ggml.tokens", .uint32(8)), ("tokenizer.ggml.model", .text("gpt2")),
+            ("general.architecture", .uint32(3)), ("llama.block_count", .uint32(5000)),
+            ("llama.attention.head_count", .array(GGUFArray([Int32(4), 4]))),
+            ("llama.attention.head_count_kv", .uint32(0)),
+            ("llama.attention.layer_norm_rms_epsilon", .float32(-1e-5)), ("llama.rope.freq_base", .float32(.infinity)),
+            ("llama.rope.dimension_count", .int32(-2)), ("llama.context_length", .text("long")),
+            ("tokenizer.ggml.token_type", .array(GGUFArray([Int32(1)]))),
+            ("tokenizer.ggml.scores", .array(GGUFArray([Float](repeating: .nan, count: 8)))),
+            ("tokenizer.ggml.eos_token_id", .int32(-2)), ("tokenizer.ggml.unknown_token_id", .text("none")),
         ])
     func impossible(key: String, value: GGUFValue) throws {
         #expect(try errors(source(.f32) { $0[key] = value }).isEmpty == false)
+    }
+
+    @Test("more experts used than there are, merges that are none, and a norm in blocks are errors")
+    func impossibleTogether() throws {
+        let experts = try errors(
+            source {
+                $0["llama.expert_count"] = .uint32(4)
+                $0["llama.expert_used_count"] = .uint32(5)
+            })
+        #expect(experts.contains { $0.message.contains("5 of only 4") })
+        let merges = try errors(
+            source {
+                $0["tokenizer.ggml.model"] = .text("gpt2")
+                $0["tokenizer.ggml.merges"] = .array(GGUFArray(["t0 t1", "t0t1", " ", "t0 "]))
+            })
+        #expect(merges.contains { $0.message.contains("3 merges") && $0.message.contains("first is 1") })
+        var writer = try GGUFWriter(metadata: Models.metadata)
+        try writer.add(name: "token_embd.weight", dimensions: [256, 8], floats: Models.values(2048))
+        try writer.add(name: "output_norm.weight", type: .q8_0, dimensions: [256], floats: Models.values(256))
+        let norm = try errors(GGUFSource(GGUFFile(bytes: writer.serialized())))
+        #expect(norm.contains { $0.subject == "output_norm.weight" && $0.message.contains("Q8_0") })
+    }
+
+    @Test("what is odd but usable is a warning: doubled, empty and broken tokens, unknown types, ids for none")
+    func odd() throws {
+        func warnings(_ edit: (inout GGUFMetadata) -> Void) throws -> String {
+            let result = try ModelVerification(of: source(.f32, edit))
+            #expect(result.errorCount == 0)
+            return result.findings.map(\.message).joined(separator: "\n")
+        }
+        let strings = ["a", "a", "", "d", "e", "f", "g"].map { GGUFString(bytes: Array($0.utf8)) }
+        let tokens = try warnings {
+            $0["tokenizer.ggml.tokens"] = .array(GGUFArray(strings + [GGUFString(bytes: [0xFF])]))
+        }
+        #expect(tokens.contains("appear twice") && tokens.contains("empty") && tokens.contains("not UTF-8"))
+        #expect(
+            try warnings {
+                $0["tokenizer.ggml.token_type"] = .array(GGUFArray([Int32](repeating: 9, count: 8)))
+            }.contains("type 9"))
+        #expect(try warnings { $0["tokenizer.ggml.padding_token_id"] = .uint32(.max) }.contains("stands for none"))
+        #expect(
+            try warnings { $0["tokenizer.ggml.scores"] = .array(GGUFArray([Float](repeating: 0, count: 9))) }.contains(
+                "9 for 8"))
     }
 
     @Test("keys that are missing are named, and a file without tokenizer is only odd")

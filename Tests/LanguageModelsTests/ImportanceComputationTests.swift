@@ -41,6 +41,32 @@ struct ImportanceComputationTests {
         }
     }
 
+    @Test("each expert has the rows that were sent to it, and the shared one all", arguments: ["mixtral", "qwen2moe"])
+    func experts(name: String) throws {
+        let file = try GGUFFile(path: Fixtures.url("Models/architectures/\(name).gguf").path)
+        let model = try ModelCatalog.architecture(for: file, path: file.path).load(
+            file, pool: ThreadPool(threadCount: 2))
+        let used = try file.metadata.int("\(file.metadata.architecture()).expert_used_count")
+        let chunk = (0..<33).map { 3 + $0 % 16 }
+        let matrix = try ImportanceComputation().gather(model.differentiable(weightsMemory: .float), chunks: [chunk])
+        for tensor in file.tensors where tensor.name.hasPrefix("blk.") && tensor.dimensions.count >= 2 {
+            let entry = try #require(matrix.entries[tensor.name], "\(tensor.name)")
+            let experts = tensor.dimensions.count > 2 ? tensor.dimensions[2] : 1
+            #expect(entry.counts.count == experts, "\(tensor.name)")
+            #expect(entry.sums.count == tensor.dimensions[0] * experts, "\(tensor.name)")
+            #expect(entry.counts.reduce(0, +) == Float(experts > 1 ? 32 * used : 32), "\(tensor.name)")
+        }
+        // What the router sees, each of its rows `used` times, is what the experts' gates see together.
+        let router = try #require(matrix.entries["blk.0.ffn_gate_inp.weight"])
+        let gates = try #require(matrix.entries["blk.0.ffn_gate_exps.weight"])
+        for column in router.sums.indices {
+            let sum = stride(from: column, to: gates.sums.count, by: router.sums.count).reduce(Float(0)) {
+                $0 + gates.sums[$1]
+            }
+            #expect(abs(sum - Float(used) * router.sums[column]) <= 1e-4 * sum, "column \(column)")
+        }
+    }
+
     @Test("a text gives a matrix that is read back as it was, and a short one is refused")
     func text() throws {
         let loaded = try ModelLoader.load(

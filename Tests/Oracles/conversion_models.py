@@ -72,7 +72,7 @@ MODELS = {
     "llama-yarn": lambda: T.LlamaConfig(
         **SMALL, rope_parameters=dict(
             rope_type="yarn", factor=4.0, rope_theta=10000.0, original_max_position_embeddings=128)),
-    "mistral": lambda: T.MistralConfig(**SMALL, head_dim=16, sliding_window=None, tie_word_embeddings=False),
+    "mistral": lambda: T.MistralConfig(**SMALL, head_dim=16, sliding_window=256, tie_word_embeddings=False),
     "mixtral": lambda: T.MixtralConfig(
         **SMALL, num_local_experts=4, num_experts_per_tok=2, sliding_window=None, tie_word_embeddings=False),
     "qwen2": lambda: T.Qwen2Config(**SMALL, tie_word_embeddings=False, **rope(1000000.0)),

@@ -4,8 +4,9 @@
     python quantize_check.py --incipit EXE --model F16.gguf --work DIR [--imatrix FILE] MIX ...
 
 Each tensor of each mix is encoded again from the source by libgguf (ggml's code); bytes must be equal. Where
-llama-cpp-python is installed, llama.cpp quantizes the same file and the whole results are compared. Prints a row a mix;
-ends with 1 if any differs. Needs numpy, gguf, libgguf.
+llama-cpp-python is installed, llama.cpp quantizes the same file and the whole results are compared; with an importance
+matrix, which llama.cpp is given as well, type and bytes of every tensor (the metadata tells where a matrix came from).
+Prints a row a mix; ends with 1 if any differs. Needs numpy, gguf, libgguf.
 """
 
 import argparse
@@ -52,7 +53,7 @@ def encode(values, kind, weights):
     return b"".join(parts)
 
 
-def reference_file(source, target, file_type):
+def reference_file(source, target, file_type, weights):
     """llama.cpp's result, or None where llama-cpp-python is not installed."""
     try:
         import llama_cpp
@@ -61,9 +62,21 @@ def reference_file(source, target, file_type):
     parameters = llama_cpp.llama_model_quantize_default_params()
     parameters.ftype = file_type
     parameters.nthread = os.cpu_count()
-    if llama_cpp.llama_model_quantize(source.encode(), target.encode(), ctypes.byref(parameters)) != 0:
-        return None
-    return target
+    if weights:
+        rows = [(name.encode(), np.ascontiguousarray(values, np.float32).ravel()) for name, values in weights.items()]
+        pointer = ctypes.POINTER(ctypes.c_float)
+        entries = (llama_cpp.llama_model_imatrix_data * (len(rows) + 1))(
+            *[(name, values.ctypes.data_as(pointer), values.size) for name, values in rows], (None, None, 0))
+        parameters.imatrix = ctypes.cast(entries, ctypes.POINTER(llama_cpp.llama_model_imatrix_data))
+    # It tells every tensor on stderr.
+    kept, silence = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 2)
+    try:
+        status = llama_cpp.llama_model_quantize(source.encode(), target.encode(), ctypes.byref(parameters))
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept), os.close(silence)
+    return target if status == 0 else None
 
 
 def same_bytes(left, right):
@@ -74,6 +87,12 @@ def same_bytes(left, right):
                 return False
             if not x:
                 return True
+
+
+def same_tensors(left, right):
+    one, two = ({t.name: t for t in gguf.GGUFReader(path).tensors} for path in (left, right))
+    return list(one) == list(two) and all(
+        one[name].tensor_type == two[name].tensor_type and np.array_equal(one[name].data, two[name].data) for name in one)
 
 
 def main():
@@ -87,7 +106,7 @@ def main():
     weights = importance(arguments.imatrix)
     sources = {t.name: t for t in gguf.GGUFReader(arguments.model).tensors}
     failures = 0
-    print("| mix | tensors | equal to libgguf | whole file equal to llama.cpp |\n| --- | ---: | ---: | --- |")
+    print("| mix | tensors | equal to libgguf | equal to llama.cpp's file |\n| --- | ---: | ---: | --- |")
     for mix in arguments.mixes:
         target = os.path.join(arguments.work, f"ours-{mix}.gguf")
         command = [arguments.incipit, "quantize", arguments.model, target, mix, "--force", "--no-provenance"]
@@ -107,12 +126,11 @@ def main():
             else:
                 different.append(f"{tensor.name} ({tensor.tensor_type.name})")
         whole = "not compared"
-        if not arguments.imatrix:
-            file_type = int(reader.get_field("general.file_type").contents())
-            other = reference_file(arguments.model, os.path.join(arguments.work, f"llama-{mix}.gguf"), file_type)
-            if other:
-                whole = "yes" if same_bytes(target, other) else "NO"
-                os.unlink(other)
+        file_type = int(reader.get_field("general.file_type").contents())
+        other = reference_file(arguments.model, os.path.join(arguments.work, f"llama-{mix}.gguf"), file_type, weights)
+        if other:
+            whole = "yes" if (same_tensors if weights else same_bytes)(target, other) else "NO"
+            os.unlink(other)
         print(f"| {mix} | {len(reader.tensors)} | {equal} | {whole} |", flush=True)
         if different:
             print("  different: " + ", ".join(different[:5]), file=sys.stderr)

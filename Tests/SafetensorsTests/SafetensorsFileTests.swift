@@ -63,6 +63,72 @@ struct SafetensorsFileTests {
         }
     }
 
+    /// Headers that are refused, and words of the reason.
+    static let refused: [(header: String, words: [String])] = [
+        ("[]", ["an array", "an object is expected"]), ("7", ["an integer"]), ("", ["ends where"]),
+        ("{\"a\":7}", ["\"a\"", "an integer"]), ("{\"a\":{}}", ["no dtype"]),
+        ("{\"a\":{\"dtype\":7,\"shape\":[1],\"data_offsets\":[0,1]}}", ["no dtype that is a string"]),
+        ("{\"a\":{\"dtype\":\"u8\",\"shape\":[1],\"data_offsets\":[0,1]}}", ["unknown dtype \"u8\""]),
+        ("{\"a\":{\"dtype\":\"U8\",\"data_offsets\":[0,1]}}", ["no shape"]),
+        ("{\"a\":{\"dtype\":\"U8\",\"shape\":1,\"data_offsets\":[0,1]}}", ["no shape that is an array"]),
+        ("{\"a\":{\"dtype\":\"U8\",\"shape\":[1.0],\"data_offsets\":[0,1]}}", ["no integer from 0 on"]),
+        ("{\"a\":{\"dtype\":\"U8\",\"shape\":[[1]],\"data_offsets\":[0,1]}}", ["no integer from 0 on"]),
+        ("{\"a\":{\"dtype\":\"U8\",\"shape\":[1]}}", ["no data_offsets"]),
+        ("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0]}}", ["two integers"]),
+        ("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1,2]}}", ["two integers"]),
+        ("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1e0]}}", ["two integers"]),
+        ("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,0]}}", ["data_offsets 1 and 0"]),
+        (
+            "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,18446744073709551615]}}",
+            ["18446744073709551615"]
+        ),
+        ("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},}", ["a key in quotes"]),
+        ("{\"a\":{\"dtype\":\"U8\",\"shape\":[1,],\"data_offsets\":[0,1]}}", ["JSON value"]),
+        ("{\"a\":{\"dtype\":\"U8\" \"shape\":[1],\"data_offsets\":[0,1]}}", ["\",\" or \"}\""]),
+        ("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}} {}", ["after the JSON value"]),
+        ("{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}", ["the end"]),
+        ("{\"__metadata__\":[]}", ["object of strings"]), ("{\"__metadata__\":{\"k\":1}}", ["\"k\"", "only strings"]),
+        ("{\"x\":" + String(repeating: "[", count: 200), ["\"x\""]),
+        (
+            "{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1],\"more\":"
+                + String(repeating: "[", count: 100_000), ["deeper than 128"]
+        ),
+    ]
+
+    @Test("a header of another form is refused with what is wrong in it", arguments: refused)
+    func headers(header: String, words: [String]) {
+        #expect { try SafetensorsFile(bytes: Self.file(header, data: [0]), name: "x.safetensors") } throws: { error in
+            guard let error = error as? SafetensorsError else { return false }
+            return error.description.hasPrefix("x.safetensors: ") && words.allSatisfy { error.message.contains($0) }
+        }
+    }
+
+    @Test(
+        "fields in any order, unknown ones among them, escapes and white space are read",
+        arguments: [
+            "{\"a\":{\"data_offsets\":[0,1],\"shape\":[1],\"dtype\":\"U8\"}}",
+            "  {\t\"a\" : {\r\n \"dtype\" : \"U8\" , \"shape\" : [ 1 ] , \"data_offsets\" : [ 0 , 1 ] } } \n",
+            "{\"a\":{\"x\":{\"y\":[null,{\"z\":-1e3}]},\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1],\"w\":true}}",
+            "{\"\\u0061\":{\"\\u0064type\":\"U\\u0038\",\"shape\":[1],\"data_offsets\":[0,1]}}",
+            "{\"__metadata__\":null,\"a\":{\"dtype\":\"U8\",\"shape\":[1,1],\"data_offsets\":[0,1]}}",
+        ])
+    func otherForms(header: String) throws {
+        let file = try SafetensorsFile(bytes: Self.file(header, data: [9]))
+        #expect(file.tensors.map(\.name) == ["a"])
+        #expect(file.tensor(named: "a")?.dataOffsets == 0..<1)
+        #expect(try file.floats(of: file.requireTensor(named: "a")) == [9])
+    }
+
+    @Test("tensors are found by name whatever the header's order")
+    func unsorted() throws {
+        let header =
+            "{\"b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]},\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}"
+        let file = try SafetensorsFile(bytes: Self.file(header, data: [5, 6]))
+        #expect(file.tensors.map(\.name) == ["a", "b"])
+        #expect(try file.floats(of: file.requireTensor(named: "a")) == [5])
+        #expect(try file.floats(of: file.requireTensor(named: "b")) == [6])
+    }
+
     @Test("composed and decomposed names are two names")
     func exactNames() throws {
         let header =

@@ -22,10 +22,10 @@ struct LlamaMapping: ArchitectureMapping {
     func addFields(from model: GGUFModelView, to config: inout JSONObject) throws {
         try LlamaFamily.addFields(from: model, to: &config)
         if model.modelClass.type == "mistral" {
-            // Mistral's class has no biases, and takes a window when it is not told that there is none.
+            // Mistral's class has no biases.
             config["attention_bias"] = nil
             config["mlp_bias"] = nil
-            config["sliding_window"] = .null
+            try LlamaFamily.addWindow(from: model, to: &config)
         }
     }
 
@@ -57,7 +57,7 @@ struct MixtralMapping: ArchitectureMapping {
         try LlamaFamily.addFields(from: model, to: &config)
         config["attention_bias"] = nil
         config["mlp_bias"] = nil
-        config["sliding_window"] = .null
+        try LlamaFamily.addWindow(from: model, to: &config)
     }
 
     func tensors(_ size: ModelDimensions) -> [TensorRule] {
@@ -73,6 +73,15 @@ struct MixtralMapping: ArchitectureMapping {
 
 /// What Llama and its relatives share.
 enum LlamaFamily {
+    /// The types whose attention has a window in transformers, and none as llama of GGUF.
+    static let windowed: Set<String> = ["mistral", "mixtral"]
+
+    /// These classes take a window of their own when they are not told that there is none.
+    static func addWindow(from model: GGUFModelView, to config: inout JSONObject) throws {
+        let window = try model.metadata.intIfPresent(GeneralMetadata.windowKey) ?? 0
+        config["sliding_window"] = window > 0 ? JSONValue(window) : .null
+    }
+
     static func notes(on config: HuggingFaceConfig) throws -> [String] {
         let context = try config.int("max_position_embeddings") ?? 0
         guard let window = try config.int("sliding_window"), window < context else { return [] }

@@ -8,6 +8,9 @@ enum GeneralMetadata {
     static let sourceClassKey = "incipit.source.architecture"
     static let fingerprintKey = "incipit.source.fingerprint"
     static let recipeKey = "incipit.recipe"
+    /// A window that GGUF's architecture has no key for, because its readers attend to everything: kept for the way
+    /// back alone, and no part of the fingerprint, which files made by others share.
+    static let windowKey = "incipit.source.sliding_window"
 
     /// Recommended sampling: GGUF's key, and `generation_config.json`'s.
     private static let sampling: [(key: String, field: String, isCount: Bool)] = [
@@ -24,6 +27,12 @@ enum GeneralMetadata {
         metadata["general.type"] = .text("model")
         let name = URL(fileURLWithPath: folder).standardizedFileURL.lastPathComponent
         if !name.isEmpty, name != "/" { metadata["general.name"] = .text(name) }
+        for (key, value) in ModelCard(folder: folder).pairs { metadata[key] = value }
+        if LlamaFamily.windowed.contains(modelClass.type), let window = try? config.int("sliding_window"),
+            let count = UInt32(exactly: window)
+        {
+            metadata[windowKey] = .uint32(count)
+        }
         metadata[sourceClassKey] = .text(modelClass.name)
         let path = folder + "/generation_config.json"
         if let file = try? MappedFile(path: path), let json = try? JSONValue.parse(file.copyBytes(), path: path) {

@@ -101,7 +101,8 @@ public struct HuggingFaceSource: ModelSource {
     public func withPieces(of tensor: SourceTensor, _ body: (UnsafeRawBufferPointer) throws -> Void) throws {
         let stream = try stream(of: tensor)
         try withExtendedLifetime(model) {
-            for rows in PieceSize.pieces(of: stream) {
+            for (index, rows) in PieceSize.pieces(of: stream).enumerated() {
+                if index > 0, index % PieceSize.piecesInMemory == 0 { stream.forget() }
                 if let lent = stream.lend(rows) {
                     try body(lent)
                 } else {
@@ -111,7 +112,7 @@ public struct HuggingFaceSource: ModelSource {
                     }
                 }
             }
-            for part in stream.parts { part.weight.forget() }
+            stream.forget()
         }
     }
 
@@ -137,6 +138,8 @@ public struct HuggingFaceSource: ModelSource {
 enum PieceSize {
     /// Bytes of a piece, about: large enough that starting one costs nothing, small enough for the cache of a core.
     static let bytes = 1 << 22
+    /// Mapped pages of a tensor are given back each time so many pieces were used.
+    static let piecesInMemory = 16
 
     /// Row ranges that cover a tensor and never cross a part, so that pieces can be lent.
     static func pieces(of stream: RowStream, multiple: Int = 1) -> [Range<Int>] {

@@ -55,6 +55,11 @@ struct RowStream: Sendable {
     /// Whether any piece costs the same memory as the whole (a quantized matrix that has to be transposed).
     var isWhole: Bool { transform.transposes && (type != parts[0].weight.type || parts[0].weight.mapped == nil) }
 
+    /// Says that the weights are not needed for now. Pieces that are still lent stay readable.
+    func forget() {
+        for part in parts { part.weight.forget() }
+    }
+
     /// The bytes of some rows as they lie in the file, when they need no change.
     func lend(_ rows: Range<Int>) -> UnsafeRawBufferPointer? {
         guard transform == .copy, !rows.isEmpty else { return nil }

@@ -35,8 +35,8 @@ struct MappedWeight: StoredWeight {
     let shape: [Int]
     let type: TensorType
     private let owner: any Sendable & AnyObject
-    /// Whether the bytes are a file's, which can be read again, and no memory of ours.
-    private let isFileBacked: Bool
+    /// The file that the bytes lie in; nil for memory of ours.
+    private let file: MappedFile?
     // Sound: the mapping is never written, and `owner` keeps it.
     private nonisolated(unsafe) let bytes: UnsafeRawBufferPointer
 
@@ -46,7 +46,7 @@ struct MappedWeight: StoredWeight {
         shape = tensor.dimensions
         self.type = type
         owner = model
-        isFileBacked = model.file(of: tensor).file.identity != nil
+        file = model.file(of: tensor).file
         bytes = model.bytes(of: tensor)
     }
 
@@ -55,7 +55,7 @@ struct MappedWeight: StoredWeight {
         shape = tensor.dimensions.reversed()
         type = tensor.type
         owner = file
-        isFileBacked = !file.isBigEndian && file.parts.allSatisfy { $0.file.identity != nil }
+        self.file = file.isBigEndian ? nil : file.parts[tensor.part].file
         bytes = file.bytes(of: tensor)
     }
 
@@ -64,12 +64,7 @@ struct MappedWeight: StoredWeight {
     var mapped: UnsafeRawBufferPointer? { bytes }
 
     func forget() {
-        guard isFileBacked, bytes.count >= 1 << 20, let base = bytes.baseAddress else { return }
-        // Whole pages only: neighbours may be in use.
-        let page = 4096
-        let start = (Int(bitPattern: base) + page - 1) / page * page
-        let end = (Int(bitPattern: base) + bytes.count) / page * page
-        if end > start { madvise(UnsafeMutableRawPointer(bitPattern: start), end - start, MADV_DONTNEED) }
+        if bytes.count >= 1 << 20 { file?.forget(bytes) }
     }
 
     func read(rows: Range<Int>, into destination: UnsafeMutableRawBufferPointer) {

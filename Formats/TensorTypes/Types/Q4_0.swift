@@ -24,11 +24,7 @@ enum Q4_0Format: EncodableBlockFormat, WeightedBlockFormat {
             let d = extreme(of: values, count: 32) / -8
             let inverse = d != 0 ? 1 / d : 0
             bytes.storeHalf(d, at: 0)
-            for j in 0..<16 {
-                let low = min(15, Int8(truncatingIfNeeded: truncated(values[j] * inverse + 8.5)))
-                let high = min(15, Int8(truncatingIfNeeded: truncated(values[j &+ 16] * inverse + 8.5)))
-                bytes.storeByte(UInt8(bitPattern: low) | UInt8(bitPattern: high) &<< 4, at: 2 &+ j)
-            }
+            (BlockOf32(values) * inverse + 8.5).levels(limit: 15).storeNibbles(bytes + 2)
         }
     }
 

@@ -27,11 +27,7 @@ enum Q4_1Format: EncodableBlockFormat, WeightedBlockFormat {
             let inverse = d != 0 ? 1 / d : 0
             bytes.storeHalf(d, at: 0)
             bytes.storeHalf(least, at: 2)
-            for j in 0..<16 {
-                let low = min(15, Int8(truncatingIfNeeded: truncated((values[j] - least) * inverse + 0.5)))
-                let high = min(15, Int8(truncatingIfNeeded: truncated((values[j &+ 16] - least) * inverse + 0.5)))
-                bytes.storeByte(UInt8(bitPattern: low) | UInt8(bitPattern: high) &<< 4, at: 4 &+ j)
-            }
+            ((BlockOf32(values) - least) * inverse + 0.5).levels(limit: 15).storeNibbles(bytes + 4)
         }
     }
 

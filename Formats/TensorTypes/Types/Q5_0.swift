@@ -27,16 +27,9 @@ enum Q5_0Format: EncodableBlockFormat, WeightedBlockFormat {
             let d = extreme(of: values, count: 32) / -16
             let inverse = d != 0 ? 1 / d : 0
             bytes.storeHalf(d, at: 0)
-            var high: UInt32 = 0
-            for j in 0..<16 {
-                let first = UInt8(bitPattern: min(31, Int8(truncatingIfNeeded: truncated(values[j] * inverse + 16.5))))
-                let second = UInt8(
-                    bitPattern: min(31, Int8(truncatingIfNeeded: truncated(values[j &+ 16] * inverse + 16.5))))
-                bytes.storeByte(first & 15 | second &<< 4, at: 6 &+ j)
-                high |= UInt32(first &>> 4 & 1) &<< UInt32(j)
-                high |= UInt32(second &>> 4 & 1) &<< UInt32(j &+ 16)
-            }
-            bytes.storeBytes(of: high.littleEndian, toByteOffset: 2, as: UInt32.self)
+            let levels = (BlockOf32(values) * inverse + 16.5).levels(limit: 31)
+            bytes.storeWord(levels.fifthBits, at: 2)
+            levels.storeNibbles(bytes + 6)
         }
     }
 

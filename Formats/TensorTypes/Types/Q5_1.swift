@@ -31,15 +31,9 @@ enum Q5_1Format: EncodableBlockFormat, WeightedBlockFormat {
             let inverse = d != 0 ? 1 / d : 0
             bytes.storeHalf(d, at: 0)
             bytes.storeHalf(least, at: 2)
-            var high: UInt32 = 0
-            for j in 0..<16 {
-                let first = UInt8(truncatingIfNeeded: truncated((values[j] - least) * inverse + 0.5))
-                let second = UInt8(truncatingIfNeeded: truncated((values[j &+ 16] - least) * inverse + 0.5))
-                bytes.storeByte(first & 15 | second &<< 4, at: 8 &+ j)
-                high |= UInt32(first &>> 4 & 1) &<< UInt32(j)
-                high |= UInt32(second &>> 4 & 1) &<< UInt32(j &+ 16)
-            }
-            bytes.storeBytes(of: high.littleEndian, toByteOffset: 4, as: UInt32.self)
+            let levels = ((BlockOf32(values) - least) * inverse + 0.5).levels(limit: 31)
+            bytes.storeWord(levels.fifthBits, at: 4)
+            levels.storeNibbles(bytes + 8)
         }
     }
 

@@ -21,11 +21,8 @@ enum Q8_0Format: EncodableBlockFormat {
             let d = extreme(of: values, count: 32).magnitude / 127
             let inverse = d != 0 ? 1 / d : 0
             bytes.storeHalf(d, at: 0)
-            for j in 0..<32 {
-                // Ties go away from zero here, unlike everywhere else in ggml.
-                let q = roundedAwayFromZero(values[j] * inverse)
-                bytes.storeByte(UInt8(truncatingIfNeeded: q), at: 2 &+ j)
-            }
+            // Ties go away from zero here, unlike everywhere else in ggml.
+            (BlockOf32(values) * inverse).roundedLevels.storeBytes(bytes + 2)
         }
     }
 }

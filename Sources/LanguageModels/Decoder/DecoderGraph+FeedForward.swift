@@ -159,6 +159,7 @@ extension DecoderGraph {
         else { return }
         let width = c.hiddenSize, scale = c.residualScale
         let packed = model.packed[index].experts
+        observe(index, [.router], normed, count: count, columns: width)
         let logits = scratch.router.reserve(count * settings.count)
         let isRouted = integerProducts(
             normed, count: count, columns: width,
@@ -180,9 +181,17 @@ extension DecoderGraph {
         for (expert, network) in layer.experts.enumerated() {
             let pairs = routing.pairs(of: expert)
             if pairs.isEmpty { continue }
+            let place = (expert, settings.count)
+            observe(
+                index, [.expertGates, .expertUps], expert: place, inputs + pairs.lowerBound * width,
+                count: pairs.count, columns: width)
             forward(
                 network, matrices.experts[expert], packed?.experts[expert], inputs + pairs.lowerBound * width,
-                count: pairs.count, gateUp: gateUp + pairs.lowerBound * stride, into: out)
+                count: pairs.count, gateUp: gateUp + pairs.lowerBound * stride, into: out
+            ) { [self] activated in
+                observe(
+                    index, [.expertDowns], expert: place, activated, count: pairs.count, columns: network.innerSize)
+            }
             for (offset, pair) in pairs.enumerated() {
                 VectorMath.axpy(
                     routing.weights[pair] * scale, out + offset * width, into: x + routing.rows[pair] * width,
@@ -191,6 +200,7 @@ extension DecoderGraph {
         }
         guard let shared = layer.shared, let network = matrices.shared, let gate = matrices.sharedRouter else { return }
         let shares = saved[index].sharedShares.reserve(count)
+        observe(index, [.sharedRouter, .sharedGate, .sharedUp], normed, count: count, columns: width)
         let isGated = integerProducts(
             normed, count: count, columns: width,
             packed?.sharedRouter.map { [ProductJob($0, into: shares, stride: 1)] } ?? [])
@@ -199,7 +209,10 @@ extension DecoderGraph {
         }
         forward(
             shared, network, packed?.shared, normed, count: count,
-            gateUp: saved[index].sharedGateUp.reserve(count * network.inputs.rows), into: out)
+            gateUp: saved[index].sharedGateUp.reserve(count * network.inputs.rows), into: out
+        ) { [self] activated in
+            observe(index, [.sharedDown], activated, count: count, columns: shared.innerSize)
+        }
         for row in 0..<count {
             shares[row] = ExpertRouting.sigmoid(shares[row])
             VectorMath.axpy(shares[row] * scale, out + row * width, into: x + row * width, count: width)

@@ -185,11 +185,13 @@ extension DecoderGraph {
 
     /// Shows an observer, if there is one, what enters the products with some of a layer's weights.
     func observe(
-        _ layer: Int, _ parts: [DecoderTensorNames.Part], _ rows: UnsafePointer<Float>, count: Int, columns: Int
+        _ layer: Int, _ parts: [DecoderTensorNames.Part], expert: (index: Int, count: Int) = (0, 1),
+        _ rows: UnsafePointer<Float>, count: Int, columns: Int
     ) {
         guard let activationObserver else { return }
         activationObserver.observe(
-            parts.map { DecoderTensorNames.layer(layer, $0) + ".weight" }, rows, count: count, columns: columns)
+            parts.map { DecoderTensorNames.layer(layer, $0) + ".weight" }, matrix: expert, rows, count: count,
+            columns: columns)
     }
 
     /// Products on the integer path, where that is asked for; false leaves the work to the float path.

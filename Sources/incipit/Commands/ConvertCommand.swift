@@ -66,27 +66,14 @@ struct ConvertCommand: ParsableCommand {
         for warning in plan.warnings where !json { Output.note("note: \(warning)") }
         if dryRun { return try show(plan) }
 
-        let line = ProgressLine()
-        let fingerprint = try noFingerprint ? nil : fingerprint(of: converter, line)
+        let fingerprint = try noFingerprint ? nil : fingerprint(of: converter)
         // Until here Ctrl-C ends the process at once: nothing has been written.
-        Interrupt.listen()
-        let clock = ContinuousClock()
-        let start = clock.now
-        let total = plan.fileBytes
-        let result: Converter.Result
-        do {
-            result = try converter.write(
-                to: destination, existing: force ? .replace : .refuse, rootFingerprint: fingerprint
-            ) { done in
-                line.update(Self.progress("writing", done, total, since: start))
-                return !Interrupt.isRequested
-            }
-        } catch let error as ByteIOError where error.code == .cancelled {
-            line.finish()
-            throw CommandFailure(.interrupted, "stopped; nothing was written")
+        let start = ContinuousClock.now
+        let result = try ByteProgress.writing(total: plan.fileBytes) {
+            try converter.write(
+                to: destination, existing: force ? .replace : .refuse, rootFingerprint: fingerprint, shouldContinue: $0)
         }
-        line.finish()
-        let seconds = Self.seconds(clock.now - start)
+        let seconds = (ContinuousClock.now - start) / .seconds(1)
         if json {
             return try Output.json(
                 report(plan, files: result.paths, result.warnings, fingerprint: fingerprint, seconds: seconds))
@@ -138,37 +125,19 @@ struct ConvertCommand: ParsableCommand {
         return bytes
     }
 
-    private func fingerprint(of converter: Converter, _ line: ProgressLine) throws -> String {
-        let start = ContinuousClock.now
-        let drawing = NSLock()
-        nonisolated(unsafe) let line = line  // Sound: drawn with the lock held.
-        let result = try ModelFingerprint.compute(
-            of: converter.source, cacheFolder: Home().cache + "/fingerprints"
-        ) { done, total in
-            drawing.withLock { line.update(Self.progress("fingerprint", done, total, since: start)) }
+    private func fingerprint(of converter: Converter) throws -> String {
+        let progress = ByteProgress("hashing")
+        let result = try ModelFingerprint.compute(of: converter.source, cacheFolder: Home().cache + "/fingerprints") {
+            _ = progress.continues($0, of: $1)
         }
-        line.finish()
+        progress.finish()
         return result.base.fingerprint
     }
 
     // MARK: - Showing
 
-    private static func seconds(_ duration: Duration) -> Double {
-        Double(duration.components.seconds) + Double(duration.components.attoseconds) * 1e-18
-    }
-
     private static func rate(_ bytes: Int, _ seconds: Double) -> String {
         "\(Output.bytes(seconds > 0 ? Int(Double(bytes) / seconds) : bytes))/s"
-    }
-
-    private static func progress(
-        _ what: String, _ done: Int, _ total: Int, since start: ContinuousClock.Instant
-    ) -> String {
-        let seconds = seconds(ContinuousClock.now - start)
-        let fraction = total > 0 ? Double(done) / Double(total) : 1
-        let left = fraction > 0.01 ? Output.duration(seconds / fraction - seconds) : "–"
-        return "\(what) \(ProgressLine.bar(fraction)) \(Output.bytes(done)) of \(Output.bytes(total)), "
-            + "\(rate(done, seconds)), \(left) left"
     }
 
     private func report(

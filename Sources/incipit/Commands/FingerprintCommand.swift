@@ -18,10 +18,11 @@ struct FingerprintCommand: ParsableCommand {
 
     func run() throws {
         let source = try ModelSourceOpening.open(model)
-        let line = ProgressLine()
+        let progress = ByteProgress("hashing")
         let result = try ModelFingerprint.compute(
-            of: source, cacheFolder: noCache ? nil : Home().cache + "/fingerprints")
-        line.finish()
+            of: source, cacheFolder: noCache ? nil : Home().cache + "/fingerprints"
+        ) { _ = progress.continues($0, of: $1) }
+        progress.finish()
         if json { return try Output.json(result.base) }
         Output.line(result.base.fingerprint)
         Output.line("  weights       \(result.base.weights)")

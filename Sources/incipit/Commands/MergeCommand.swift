@@ -35,7 +35,7 @@ struct MergeCommand: ParsableCommand {
         }
         let writer = try GGUFWriter(copying: file)
         if !dryRun {
-            try FileProgress(total: writer.fileByteCount).run {
+            try ByteProgress.writing(total: writer.fileByteCount) {
                 try writer.write(to: output, existing: .refuse, shouldContinue: $0)
             }
         }

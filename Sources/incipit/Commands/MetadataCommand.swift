@@ -157,7 +157,7 @@ struct EditOptions: ParsableArguments {
             case .inPlace(let bytes): ("in place", bytes)
             case .rewrite(let bytes): ("rewritten", bytes)
             }
-        if !dryRun { try FileProgress(total: bytes).run { _ = try editor.commit(shouldContinue: $0) } }
+        if !dryRun { try ByteProgress.writing(total: bytes) { _ = try editor.commit(shouldContinue: $0) } }
         if json {
             return try Output.json(
                 Report(path: file.path, how: how, bytes: bytes, changesFingerprint: changed, written: !dryRun))

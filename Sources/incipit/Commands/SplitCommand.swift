@@ -58,8 +58,10 @@ struct SplitCommand: ParsableCommand {
                     + "these limits; there is nothing to split")
         }
         if !dryRun {
-            let progress = FileProgress(total: plan.reduce(0) { $0 + $1.byteCount })
-            try progress.run { try writer.writeParts(prefix: base, limits: limits, shouldContinue: $0) }
+            let total = plan.reduce(0) { $0 + $1.byteCount }
+            try ByteProgress.writing(total: total) {
+                try writer.writeParts(prefix: base, limits: limits, shouldContinue: $0)
+            }
         }
         if json {
             return try Output.json(

@@ -60,10 +60,10 @@ struct VerifyCommand: ParsableCommand {
             return try finish([.error("", error.message)], nil, nil, seconds: 0)
         }
         Interrupt.listen()
-        let progress = SharedProgress("verifying")
+        let progress = ByteProgress("verifying")
         let result: ModelVerification
         do {
-            result = try ModelVerification(of: source, record: known) { progress.update($0, of: $1) }
+            result = try ModelVerification(of: source, record: known) { progress.continues($0, of: $1) }
         } catch let error as ByteIOError where error.code == .cancelled {
             progress.finish()
             throw CommandFailure(.interrupted, "interrupted; the model was not read to its end")
@@ -79,7 +79,7 @@ struct VerifyCommand: ParsableCommand {
                         .error("fingerprint", "the fingerprint is \(found), not \(fingerprint): this is another model"),
                         at: 0)
                 }
-            } catch let error as FingerprintError {
+            } catch let error as ConversionError {
                 findings.insert(.error("fingerprint", error.message), at: 0)
             }
         }
@@ -120,21 +120,4 @@ struct VerifyCommand: ParsableCommand {
         }
         if errors > 0 { throw ExitCode(ExitStatus.data.rawValue) }
     }
-}
-
-/// Progress that several threads report.
-final class SharedProgress: @unchecked Sendable {
-    // Sound: the line is drawn with the lock held.
-    private let lock = NSLock()
-    private let progress: ByteProgress
-
-    init(_ verb: String) { progress = ByteProgress(verb) }
-
-    /// Draws the line; false after Ctrl-C or SIGTERM.
-    func update(_ done: Int, of total: Int) -> Bool {
-        lock.withLock { (try? progress.update(done, of: total)) != nil }
-    }
-
-    @discardableResult
-    func finish() -> Double { lock.withLock { progress.finish() } }
 }

@@ -11,6 +11,8 @@ private let measurements: [(name: String, usage: String, run: @Sendable ([String
     ("encode", EncodeMeasurement.usage, EncodeMeasurement.run),
     ("decode", DecodeMeasurement.usage, DecodeMeasurement.run),
     ("open", OpenMeasurement.usage, OpenMeasurement.run),
+    ("vocabulary", VocabularyMeasurement.usage, VocabularyMeasurement.run),
+    ("fingerprint", FingerprintMeasurement.usage, FingerprintMeasurement.run),
 ]
 
 @main
