@@ -92,8 +92,8 @@ CK_INLINE __m512i broadcast(const int8_t *p) {
 
 /// One panel times one tile of `T` tokens. `kind` and `T` are constants wherever this is inlined.
 CK_INLINE void panel_times_tile(const ck_kind kind, const int T, const ck_matrix *matrix,
-                                const uint8_t *restrict panel, size_t blocks, const ck_activations *a, size_t token, float *restrict out, size_t out_stride,
-                                __mmask16 rows, bool accumulate) {
+                                const uint8_t *restrict panel, size_t blocks, const ck_activations *a, size_t token,
+                                float *restrict out, size_t out_stride, __mmask16 rows, bool accumulate) {
     __m512 sums[T];
 #pragma clang loop unroll(full)
     for (int t = 0; t < T; t++) sums[t] = _mm512_setzero_ps();
