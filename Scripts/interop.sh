@@ -193,6 +193,17 @@ for challenge in bearer basic; do
     passed "$challenge: login, push and pull by skopeo and by us, each with the other's file; refusals where they belong"
 done
 
+if "${INCIPIT_PYTHON:-python3}" -c 'import oras' 2> /dev/null; then
+    rm -f "$work/port"
+    "$binary" serve --registry --port 0 --port-file "$work/port" > "$work/oras.log" 2>&1 &
+    processes+=($!)
+    wait_for_file "$work/port" "${processes[-1]}" "$work/oras.log"
+    run "${INCIPIT_PYTHON:-python3}" Tests/Oracles/oras_round_trip.py "127.0.0.1:$(cat "$work/port")" "$work/files" || fail 'oras-py'
+    passed 'oras-py pushes whole and in chunks, with a subject, pulls, lists and deletes'
+else
+    printf 'SKIP  oras-py is not installed (pip install oras, INCIPIT_PYTHON=…)\n'
+fi
+
 printf '\n# docker-registry with passwords\n'
 htpasswd -Bbn alice s3cret > "$work/htpasswd" 2> /dev/null
 closed=

@@ -111,6 +111,8 @@ public final class AccessControl: Sendable {
                 guard let data = Data(base64Encoded: String(parts[1])) else { return nil }
                 let pair = String(decoding: data, as: UTF8.self)
                     .split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+                // What clients send that were asked by Basic and have nothing.
+                if pair == ["", ""] { return .anonymous(rules: state.list.anonymous) }
                 guard pair.count == 2, let principal = Self.principal(String(pair[1]), state, now),
                     principal.name == pair[0]
                 else { return nil }

@@ -42,10 +42,9 @@ extension OCIRoutes {
         let identity = try identity(of: request, access, peer: peer, needed: needed)
         try limitRate(identity.isAnonymous ? peer : "principal \(identity.name)")
         guard let needed else {
-            // The catalogue lists what one may pull. The base is how clients find out that they have to log in, and
-            // check that they are.
-            let mayEnter = !identity.isAnonymous || isAnonymousWelcome(identity, access)
-            guard mayEnter else { throw challenge(request, access, needed: nil) }
+            // The catalogue lists what one may pull. The base is how clients find out that they have to log in, and check
+            // that they are: by Bearer they then fetch a token, as nobody where they have no name.
+            guard !identity.isAnonymous else { throw challenge(request, access, needed: nil) }
             return Admitted(endpoint: endpoint, identity: identity)
         }
         if identity.allows(needed.action, on: needed.repository) {
@@ -62,11 +61,6 @@ extension OCIRoutes {
         throw OCIError(
             .forbidden, .denied, "\(identity.name) may not \(needed.action.rawValue) in \(needed.repository)",
             repository: needed.repository)
-    }
-
-    /// Clients that fetch tokens get one also as nobody, so the base may ask them to; by Basic there is nothing to get.
-    private func isAnonymousWelcome(_ identity: Identity, _ access: AccessControl) -> Bool {
-        access.challenge == .basic && !identity.rules.isEmpty
     }
 
     private func identity(

@@ -2,12 +2,13 @@
 """Kills the registry at random moments, fills its disk, and lets garbage collection run against clients: nothing that was
 acknowledged may be lost, and what is left must be whole.
 
-registry_faults.py INCIPIT [--rounds 100] [--seconds 300] [--only kill|kill-gc|gc|disk]
+registry_faults.py INCIPIT [--rounds 100] [--seconds 300] [--only kill|kill-gc|gc|migrate|disk]
 
 kill      kill -9 during pushes, tag moves and deletions over HTTP, from 4 clients; then every acknowledged push is read
           back byte for byte, tags mean what was last acknowledged (or what was being set), and the store verifies
 kill-gc   the same, with garbage collection running in a loop, which is killed too
 gc        32 clients push and pull artifacts that share blobs while collection without leases runs in a loop
+migrate   kill -9 while a catalogue of the first schema, with 30 000 manifests, is brought up to date
 disk      a registry on a file system of 16 MiB (needs the right to mount): pushes until it is full are refused with an
           error, the rest stays readable, and after deleting there is room again
 """
@@ -19,6 +20,7 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -29,7 +31,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("incipit")
 parser.add_argument("--rounds", type=int, default=100)
 parser.add_argument("--seconds", type=float, default=300)
-parser.add_argument("--only", choices=["kill", "kill-gc", "gc", "disk"])
+parser.add_argument("--only", choices=["kill", "kill-gc", "gc", "migrate", "disk"])
 parser.add_argument("--seed", type=int, default=1)
 options = parser.parse_args()
 random.seed(options.seed)
@@ -255,6 +257,47 @@ def collection_under_load():
     print(f"PASS  {collections} collections beside 32 clients: {counts[0]} pushes were whole, {counts[1]} had to repeat a blob")
 
 
+def migration():
+    server = Server(f"{work}/migrate")
+    os.makedirs(server.home)
+    server.command("registry", "status")
+    path = server.home + "/registry/catalogue.sqlite"
+    generator = os.path.join(os.path.dirname(__file__), "../Benchmarks/catalogue.py")
+    subprocess.run([sys.executable, generator, server.home + "/registry", "30000"], check=True, capture_output=True)
+    database = sqlite3.connect(path)
+    # Back to schema 1: what the second migration made goes, and so does the memory of it.
+    for table in ("labels", "versions", "trash_refs", "trash", "protected_tags", "quotas"):
+        database.execute(f"DROP TABLE {table}")
+    for index in ("manifests_by_base", "manifests_by_type"):
+        database.execute(f"DROP INDEX {index}")
+    database.execute("DELETE FROM grdb_migrations WHERE identifier = '2 versions and care'")
+    database.commit()
+    database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.close()
+    old = path + ".old"
+    shutil.copy(path, old)
+    killed = 0
+    for _ in range(options.rounds):
+        for suffix in ("-wal", "-shm"):
+            if os.path.exists(path + suffix):
+                os.unlink(path + suffix)
+        shutil.copy(old, path)
+        process = subprocess.Popen([options.incipit, "registry", "status"], env=server.environment,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(random.uniform(0.01, 1.0))
+        if process.poll() is None:
+            killed += 1
+        process.kill()
+        process.wait()
+        figures = json.loads(server.command("registry", "status", "--json").stdout)
+        if figures["manifests"] != 30000 or figures["tags"] != 30000:
+            fail(f"after a killed migration the catalogue has {figures}")
+        found = json.loads(server.command("prompt", "list", "--task", "task-7", "--json").stdout)
+        if len(found) != 1000:
+            fail(f"after a killed migration {len(found)} of 1000 prompts of a task are found")
+    print(f"PASS  {killed} of {options.rounds} migrations killed on their way; each was done by the next process")
+
+
 def full_disk():
     home = f"{work}/disk"
     os.makedirs(home)
@@ -303,6 +346,8 @@ try:
         kill_rounds(True)
     if options.only in (None, "gc"):
         collection_under_load()
+    if options.only in (None, "migrate"):
+        migration()
     if options.only in (None, "disk"):
         full_disk()
 finally:

@@ -38,8 +38,10 @@ import Testing
 
     @Test func theBaseAsksForCredentialsAndTakesThem() async throws {
         try await Self.run(.basic) { registry, ci, _ in
-            // Everyone may pull something, so by Basic the base is open; what is not for everyone is not.
-            #expect(try await registry.send(.get, "/v2/").status == .ok)
+            // The base always asks, or a login could not tell right from wrong; what is for everyone is read all the same.
+            #expect(try await registry.send(.get, "/v2/").status == .unauthorized)
+            #expect(try await registry.send(.get, "/v2/", Self.basic("", "")).status == .unauthorized)
+            #expect(try await registry.send(.get, "/v2/public/a/tags/list", Self.basic("", "")).status == .notFound)
             let closed = try await registry.send(.get, "/v2/team/a/tags/list")
             #expect(closed.status == .unauthorized)
             #expect(closed.errorCode == "UNAUTHORIZED")

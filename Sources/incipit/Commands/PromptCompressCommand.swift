@@ -106,7 +106,8 @@ private final class DivergenceGate {
     private static let longestProbe = 128
 
     init(model path: String, prompt: SoftPrompt, probes: [String]) throws {
-        model = try ModelLoader.load(path: path, pool: ThreadPool(threadCount: CPUTopology.usableCoreCount))
+        let model = try ModelLoader.load(path: path, pool: ThreadPool(threadCount: CPUTopology.usableCoreCount))
+        self.model = model
         let fingerprint = try model.fingerprint(cache: Home().cache)
         guard fingerprint.base.fingerprint == prompt.base.fingerprint else {
             throw CommandFailure(
