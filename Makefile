@@ -1,6 +1,6 @@
 # make help lists what there is.
 
-.PHONY: help demo test build emulate bench bench-formats interop oracles formats tokenizers fuzz docs data format lint clean
+.PHONY: help build demo test emulate bench bench-formats faults interop oracles formats tokenizers fuzz docs data format lint clean
 .DEFAULT_GOAL := help
 
 # Tests run on what is shipped, optimised code; they also look inside modules, so they have a build of their own.
@@ -34,7 +34,11 @@ bench: build ## Speed and memory against llama.cpp and PEFT (makes a Python envi
 bench-formats: build ## Opening, vocabulary, fingerprint, convert, quantize, encoders, beside llama.cpp and OpenSSL
 	@Tests/Benchmarks/formats.sh
 
-interop: build ## Push and pull with skopeo and Debian's docker-registry
+faults: build ## Kill the registry, collect garbage under load, fill its disk (ROUNDS=100, SECONDS=300)
+	@Tests/Faults/registry_faults.py $$(swift build -c release --show-bin-path)/incipit \
+		--rounds $(or $(ROUNDS),100) --seconds $(or $(SECONDS),300)
+
+interop: build ## Push, pull, log in and verify with skopeo, docker-registry, oras-py, openssl, model_signing
 	@Scripts/interop.sh
 
 oracles: build formats ## Logits, perplexity and training losses against transformers, llama.cpp and PEFT; formats

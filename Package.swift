@@ -31,6 +31,8 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
@@ -91,13 +93,16 @@ let package = Package(
             name: "OCIClient",
             dependencies: [
                 "OCIArtifacts", "PromptRegistry", .product(name: "AsyncHTTPClient", package: "async-http-client"),
-                nio("NIOCore"), nio("NIOHTTP1"), nio("NIOPosix"),
+                nio("NIOCore"), nio("NIOHTTP1"), nio("NIOPosix"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
             ],
             path: "Registry/OCIClient", swiftSettings: checked),
         .target(
             name: "OCIServer",
             dependencies: [
-                "OCIArtifacts", "PromptRegistry", hummingbird, httpTypes, nio("NIOCore"), logging, serviceLifecycle,
+                "OCIArtifacts", "PromptRegistry", crypto, hummingbird, httpTypes, nio("NIOCore"), logging,
+                serviceLifecycle, .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "HummingbirdTLS", package: "hummingbird"),
+                .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
             ],
             path: "Registry/OCIServer", swiftSettings: checked),
 
@@ -140,7 +145,7 @@ let package = Package(
         test("Generation", ["Fixtures", "LanguageModels", "SoftPrompts", "Kernels", "Tokenization"]),
         test("PromptTuning", ["Fixtures", "LanguageModels", "Kernels", "TestSupport", "Tokenization"]),
         test("Evaluation", ["Fixtures", "Generation", "LanguageModels", "Kernels", "PromptTuning"]),
-        test("OCIArtifacts"),
+        test("OCIArtifacts", [crypto]),
         test(
             "PromptRegistry",
             [

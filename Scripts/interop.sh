@@ -9,7 +9,8 @@ set -euo pipefail
 cd "$root"
 
 missing=()
-for tool in skopeo docker-registry curl; do command -v "$tool" > /dev/null || missing+=("$tool"); done
+for tool in skopeo docker-registry curl openssl; do command -v "$tool" > /dev/null || missing+=("$tool"); done
+command -v htpasswd > /dev/null || missing+=(apache2-utils)
 [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
 
 binary=${INCIPIT_BINARY:-$(swift build -c release --show-bin-path)/incipit}
@@ -146,4 +147,134 @@ run skopeo copy -q --src-tls-verify=false --dest-tls-verify=false "docker://$the
     "docker://$ours/interop/through:v1"
 [ "$(manifest_digest "$ours/v2/interop/through" v1)" = "$before" ] || fail 'the manifest changed between the registries'
 passed 'skopeo from docker-registry to ours: same manifest'
+
+printf '\n# OCI layouts: skopeo reads what we export, and we import what it writes\n'
+run "$binary" prompt export "$name:v1" "$work/exported" --layout
+run skopeo copy -q "oci:$work/exported:v1" "oci:$work/copied:v1"
+[ -f "$work/copied/blobs/sha256/$before" ] || fail 'skopeo copied another manifest out of our layout'
+INCIPIT_HOME=$work/third run "$binary" prompt import "$work/copied" --as "$name"
+INCIPIT_HOME=$work/third run "$binary" prompt export "$name:v1" "$work/files-third"
+diff -r "$work/files" "$work/files-third" || fail 'the imported prompt exports other files'
+passed 'folder: skopeo copies our layout, we import its copy: same manifest, same files'
+run "$binary" prompt export "$name:v1" "$work/task.tar"
+INCIPIT_HOME=$work/fourth run "$binary" prompt import "$work/task.tar"
+mkdir "$work/unpacked" && tar -xf "$work/task.tar" -C "$work/unpacked"
+run skopeo copy -q --dest-tls-verify=false "oci:$work/unpacked:v1" "docker://$ours/interop/unpacked:v1"
+[ "$(manifest_digest "$ours/v2/interop/unpacked" v1)" = "$before" ] || fail 'the manifest changed on its way through a tar'
+passed 'tar: we import it, tar unpacks it, skopeo pushes it: same manifest'
+
+printf '\n# Accounts: skopeo logs in by token, and is kept to its rules\n'
+run "$binary" access grant ci --repo 'interop/*' --allow pull,push
+secret=$("$binary" access token ci)
+run "$binary" access grant --everyone --repo 'public/**' --allow pull
+for challenge in bearer basic; do
+    rm -f "$work/port"
+    "$binary" serve --registry --port 0 --port-file "$work/port" --auth --challenge "$challenge" > "$work/auth.log" 2>&1 &
+    processes+=($!)
+    wait_for_file "$work/port" "${processes[-1]}" "$work/auth.log"
+    guarded=127.0.0.1:$(cat "$work/port")
+    auth=$work/auth-$challenge.json
+    skopeo login --tls-verify=false --authfile "$auth" -u ci -p wrong "$guarded" > /dev/null 2>&1 &&
+        fail 'skopeo logged in with a wrong token'
+    skopeo login --tls-verify=false --authfile "$auth" -u ci -p "$secret" "$guarded" > /dev/null ||
+        fail "skopeo could not log in: $(cat "$work/auth.log")"
+    run skopeo copy -q --dest-tls-verify=false --authfile "$auth" "oci:$work/layout:v1" "docker://$guarded/interop/$challenge:v1"
+    run skopeo copy -q --src-tls-verify=false --authfile "$auth" "docker://$guarded/interop/$challenge:v1" "oci:$work/back-$challenge:v1"
+    diff -r "$work/layout" "$work/back-$challenge" || fail 'the layout that came back differs'
+    skopeo copy -q --dest-tls-verify=false --authfile "$auth" "oci:$work/layout:v1" "docker://$guarded/other/x:v1" \
+        > /dev/null 2>&1 && fail 'skopeo pushed where ci may not'
+    skopeo copy -q --src-tls-verify=false "docker://$guarded/interop/$challenge:v1" "oci:$work/none:v1" > /dev/null 2>&1 &&
+        fail 'skopeo pulled without credentials'
+    printf '%s' "$secret" | run "$binary" login "$guarded" --user ci --password-stdin --authfile "$work/ours-$challenge.json"
+    INCIPIT_HOME=$work/auth-$challenge run "$binary" pull "$guarded/interop/$challenge:v1" --authfile "$work/ours-$challenge.json"
+    INCIPIT_HOME=$work/auth-$challenge-2 run "$binary" pull "$guarded/interop/$challenge:v1" --authfile "$auth"
+    INCIPIT_HOME=$work/auth-$challenge-3 "$binary" pull "$guarded/interop/$challenge:v1" --authfile /dev/null > /dev/null 2>&1 &&
+        fail 'we pulled without credentials'
+    passed "$challenge: login, push and pull by skopeo and by us, each with the other's file; refusals where they belong"
+done
+
+if "${INCIPIT_PYTHON:-python3}" -c 'import oras' 2> /dev/null; then
+    rm -f "$work/port"
+    "$binary" serve --registry --port 0 --port-file "$work/port" > "$work/oras.log" 2>&1 &
+    processes+=($!)
+    wait_for_file "$work/port" "${processes[-1]}" "$work/oras.log"
+    run "${INCIPIT_PYTHON:-python3}" Tests/Oracles/oras_round_trip.py "127.0.0.1:$(cat "$work/port")" "$work/files" || fail 'oras-py'
+    passed 'oras-py pushes whole and in chunks, with a subject, pulls, lists and deletes'
+else
+    printf 'SKIP  oras-py is not installed (pip install oras, INCIPIT_PYTHON=…)\n'
+fi
+
+printf '\n# docker-registry with passwords\n'
+htpasswd -Bbn alice s3cret > "$work/htpasswd" 2> /dev/null
+closed=
+for _ in $(seq 20); do
+    port=$((20000 + RANDOM % 12000))
+    printf 'version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: "127.0.0.1:%s"}\nauth: {htpasswd: {realm: interop, path: %s}}\n' \
+        "$work/closed" "$port" "$work/htpasswd" > "$work/closed.yml"
+    docker-registry serve "$work/closed.yml" > "$work/closed.log" 2>&1 &
+    process=$!
+    sleep 1
+    if kill -0 "$process" 2> /dev/null; then
+        processes+=("$process")
+        closed=127.0.0.1:$port
+        break
+    fi
+done
+[ -n "$closed" ] || fail "docker-registry with passwords did not start: $(cat "$work/closed.log")"
+printf 's3cret' | run "$binary" login "$closed" --user alice --password-stdin --authfile "$work/alice.json"
+run "$binary" push "$name:v1" "$closed/$name:v1" --authfile "$work/alice.json"
+INCIPIT_HOME=$work/fifth run "$binary" pull "$closed/$name:v1" --authfile "$work/alice.json"
+run "$binary" logout "$closed" --authfile "$work/alice.json"
+INCIPIT_HOME=$work/sixth "$binary" pull "$closed/$name:v1" --authfile "$work/alice.json" > /dev/null 2>&1 &&
+    fail 'a pull went through after logout'
+passed 'login, push, pull, logout'
+
+printf '\n# Signatures\n'
+run "$binary" keygen "$work/team"
+run "$binary" sign "$work/files" --key "$work/team.key"
+run "$binary" prompt verify "$work/files" --key "$work/team.pub"
+run "$binary" sign "$name:v1" --key "$work/team.key"
+run "$binary" prompt verify "$name:v1" --key "$work/team.pub"
+run "$binary" push "$name:v1" "$ours/interop/signed:v1" --referrers
+INCIPIT_HOME=$work/strict run "$binary" prompt trust 'interop/**' --key "$work/team.pub"
+INCIPIT_HOME=$work/strict run "$binary" pull "$ours/interop/signed:v1"
+INCIPIT_HOME=$work/strict run "$binary" prompt verify interop/signed:v1
+INCIPIT_HOME=$work/strict "$binary" pull "$ours/interop/returned:v1" > /dev/null 2>&1 &&
+    fail 'an unsigned prompt was pulled against the trust policy'
+passed 'signed prompts are pulled under a trust policy, unsigned ones are not'
+python3 - "$work/files/model.sig" "$work" << 'PYTHON'
+import base64, json, sys
+bundle = json.load(open(sys.argv[1]))["dsseEnvelope"]
+payload = base64.b64decode(bundle["payload"])
+kind = bundle["payloadType"].encode()
+open(sys.argv[2] + "/pae", "wb").write(b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload))
+open(sys.argv[2] + "/sig.der", "wb").write(base64.b64decode(bundle["signatures"][0]["sig"]))
+PYTHON
+run openssl dgst -sha256 -verify "$work/team.pub" -signature "$work/sig.der" "$work/pae" | grep -q 'Verified OK' ||
+    fail 'openssl does not accept the signature'
+passed 'openssl verifies the envelope'
+python=${INCIPIT_PYTHON:-python3}
+if "$python" -c 'import model_signing' 2> /dev/null; then
+    check() { "$python" -m model_signing verify key "$work/files" --signature "$work/files/model.sig" --public_key "$work/team.pub" > "$work/oms.log" 2>&1; }
+    check || fail "model_signing refuses our signature: $(tail -3 "$work/oms.log")"
+    for name_ in adapter_model.safetensors incipit.json; do
+        cp "$work/files/$name_" "$work/kept"
+        printf 'x' >> "$work/files/$name_"
+        check && fail "model_signing accepts a changed $name_"
+        "$binary" prompt verify "$work/files" --key "$work/team.pub" > /dev/null 2>&1 && fail "we accept a changed $name_"
+        cp "$work/kept" "$work/files/$name_"
+    done
+    touch "$work/files/extra"
+    check && fail 'model_signing accepts an additional file'
+    "$binary" prompt verify "$work/files" --key "$work/team.pub" > /dev/null 2>&1 && fail 'we accept an additional file'
+    rm "$work/files/extra"
+    passed 'model_signing verifies the folder, and refuses what was changed or added, as we do'
+    "$python" -m model_signing sign key "$work/files-third" --signature "$work/theirs.sig" --private_key "$work/team.key" > /dev/null 2>&1 ||
+        fail 'model_signing could not sign with our key'
+    run "$binary" prompt verify "$work/files-third" --key "$work/team.pub" --signature "$work/theirs.sig"
+    passed 'we verify what model_signing signed'
+else
+    printf 'SKIP  model_signing is not installed (pip install model-signing pyOpenSSL, INCIPIT_PYTHON=…)\n'
+fi
+
 printf '\n%s checks passed.\n' "$passes"

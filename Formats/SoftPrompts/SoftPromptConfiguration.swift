@@ -104,8 +104,8 @@ public struct SoftPromptConfiguration: Sendable, Equatable {
             throw refuse("\"virtualTokens\" or \"columns\" is missing or no integer")
         }
         guard let typeName = prompt["dtype"]?.stringValue, let type = SafetensorsType(name: typeName),
-            [.f32, .f16, .bf16].contains(type)
-        else { throw refuse("\"dtype\" is not one of F32, F16 and BF16", .unsupported) }
+            SoftPromptFile.types.contains(type)
+        else { throw refuse("\"dtype\" is not one of F32, F16, BF16 and I8", .unsupported) }
         if placement == .keysAndValues, let layout = prompt["keyLayout"], layout != .string(Self.keyLayout) {
             throw refuse("the keys are in a layout this program does not know", .unsupported)
         }

@@ -18,6 +18,10 @@ public struct SoftPromptFile: Sendable, Equatable {
     public static let tensorMediaType = "application/vnd.incipit.softprompt.tensor.v1.safetensors"
     public static let peftConfigurationMediaType = "application/vnd.incipit.softprompt.peft.config.v1+json"
 
+    /// How values can be stored. F32 keeps every bit, F16 and BF16 halve the size and round, and I8 (with a scale for each
+    /// virtual token, or each head of keys and values) quarters it; PEFT cannot load that last one.
+    public static let types: [SafetensorsType] = [.f32, .bf16, .f16, .i8]
+
     /// `adapter_model.safetensors`.
     public var tensors: [UInt8]
     /// `adapter_config.json`.
@@ -32,20 +36,29 @@ public struct SoftPromptFile: Sendable, Equatable {
     }
 
     /// Writes a prompt.
-    /// - Parameter type: F32 keeps every bit; F16 and BF16 halve the size and round.
+    /// - Parameter type: one of ``types``.
     /// - Throws: ``SoftPromptError`` when the prompt is not valid, or a value is too large for F16.
     public init(_ prompt: SoftPrompt, type: SafetensorsType = .f32) throws {
         try prompt.validate()
-        guard [.f32, .f16, .bf16].contains(type) else {
-            throw SoftPromptError(.unsupported, "prompts are stored as F32, F16 or BF16, not \(type)")
+        guard Self.types.contains(type) else {
+            throw SoftPromptError(.unsupported, "prompts are stored as F32, F16, BF16 or I8, not \(type)")
         }
         if type == .f16, let large = prompt.values.first(where: { $0.magnitude >= 65520 }) {
             throw SoftPromptError(
                 .invalidPrompt, "the value \(large) does not fit F16; store the prompt as F32 or BF16")
         }
         var writer = SafetensorsWriter(metadata: [("format", "pt")])
-        try writer.add(
-            name: PEFT.tensorName, type: type, shape: [prompt.virtualTokenCount, prompt.columns], floats: prompt.values)
+        let shape = [prompt.virtualTokenCount, prompt.columns]
+        if type == .i8 {
+            let group = RowQuantization.groupSize(prompt.placement, prompt.shape)
+            let (codes, scales) = RowQuantization.quantize(prompt.values, group: group)
+            try writer.add(name: PEFT.tensorName, type: .i8, shape: shape, bytes: codes)
+            try writer.add(
+                name: RowQuantization.scaleTensorName, type: .f32,
+                shape: [prompt.virtualTokenCount, prompt.columns / group], floats: scales)
+        } else {
+            try writer.add(name: PEFT.tensorName, type: type, shape: shape, floats: prompt.values)
+        }
         tensors = try writer.serialized()
         peftConfiguration = PEFT.configuration(for: prompt).prettyBytes(indent: 2, sortingKeys: true)
         configuration = SoftPromptConfiguration(prompt, type: type).json.canonicalBytes()
@@ -58,8 +71,10 @@ public struct SoftPromptFile: Sendable, Equatable {
         let file = try SafetensorsFile(bytes: tensors, name: "\(name)/\(Self.tensorFileName)")
         let tensor = try file.requireTensor(named: PEFT.tensorName)
         func refuse(_ reason: String) -> SoftPromptError { SoftPromptError(.invalidPrompt, reason, path: file.path) }
-        guard file.tensors.count == 1 else {
-            throw refuse("the file has \(file.tensors.count) tensors; only \(PEFT.tensorName) is expected")
+        let isQuantized = configuration.type == .i8
+        guard file.tensors.count == (isQuantized ? 2 : 1) else {
+            let expected = isQuantized ? "\(PEFT.tensorName) and its scales are" : "only \(PEFT.tensorName) is"
+            throw refuse("the file has \(file.tensors.count) tensors; \(expected) expected")
         }
         guard tensor.dimensions == [configuration.virtualTokenCount, configuration.columns] else {
             throw refuse(
@@ -70,7 +85,15 @@ public struct SoftPromptFile: Sendable, Equatable {
             throw refuse("\(PEFT.tensorName) is \(tensor.type); the configuration says \(configuration.type)")
         }
         do {
-            return try configuration.prompt(values: try file.floats(of: tensor))
+            guard isQuantized else { return try configuration.prompt(values: try file.floats(of: tensor)) }
+            let group = RowQuantization.groupSize(configuration.placement, configuration.shape)
+            let scales = try file.requireTensor(named: RowQuantization.scaleTensorName)
+            guard scales.type == .f32,
+                scales.dimensions == [configuration.virtualTokenCount, configuration.columns / group]
+            else { throw refuse("\(scales.name) must be F32 with a scale for each group of \(group) values") }
+            let codes = Array(file.bytes(of: tensor))
+            return try configuration.prompt(
+                values: RowQuantization.dequantize(codes, scales: try file.floats(of: scales), group: group))
         } catch var error as SoftPromptError {
             error.path = error.path ?? file.path
             throw error

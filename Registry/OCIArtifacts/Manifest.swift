@@ -145,10 +145,12 @@ public struct Manifest: Hashable, Sendable {
     private static func descriptors(
         _ node: JSONNode?, _ key: String, required: Bool
     ) throws(OCIArtifactError) -> [Descriptor] {
-        guard let node, node != .null else {
+        guard let node else {
             if required { throw OCIArtifactError(.manifestInvalid, "\(key) is missing") }
             return []
         }
+        // An empty list in Go comes out as null.
+        if node == .null { return [] }
         guard let items = node.array else { throw OCIArtifactError(.manifestInvalid, "\(key) must be a list") }
         var result: [Descriptor] = []
         result.reserveCapacity(items.count)

@@ -77,6 +77,10 @@ public enum AnnotationKey {
     public static let method = "dev.incipit.method"
     /// The manifest digest of the version this one was made from.
     public static let parent = "dev.incipit.parent"
+    /// What the prompt was trained for, in a word.
+    public static let task = "dev.incipit.task"
+    /// Prefix of `dev.incipit.label.<name>`: whatever its owner wants to find it by.
+    public static let labelPrefix = "dev.incipit.label."
     /// Prefix of `dev.incipit.metric.<name>`.
     public static let metricPrefix = "dev.incipit.metric."
 }

@@ -14,6 +14,8 @@ public struct OCIArtifactError: Error, Hashable, Sendable, CustomStringConvertib
         public static let descriptorInvalid = Code(description: "descriptor invalid")
         public static let manifestInvalid = Code(description: "manifest invalid")
         public static let jsonInvalid = Code(description: "JSON invalid")
+        public static let keyInvalid = Code(description: "key invalid")
+        public static let signatureInvalid = Code(description: "signature invalid")
         public static let tooLarge = Code(description: "too large")
     }
 

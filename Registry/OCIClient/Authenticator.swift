@@ -14,11 +14,14 @@ actor Authenticator {
 
     private let host: RegistryHost
     private let credentials: @Sendable (RepositoryName?) -> Credentials?
-    private let client: HTTPClient
+    private let client: Result<HTTPClient, any Error>
     private var usesBasic = false
     private var tokens: [Set<String>: Token] = [:]
 
-    init(host: RegistryHost, client: HTTPClient, credentials: @escaping @Sendable (RepositoryName?) -> Credentials?) {
+    init(
+        host: RegistryHost, client: Result<HTTPClient, any Error>,
+        credentials: @escaping @Sendable (RepositoryName?) -> Credentials?
+    ) {
         self.host = host
         self.client = client
         self.credentials = credentials
@@ -88,7 +91,7 @@ actor Authenticator {
         let response: HTTPClientResponse
         let body: ByteBuffer
         do {
-            response = try await client.execute(request, timeout: .seconds(60))
+            response = try await client.get().execute(request, timeout: .seconds(60))
             body = try await response.body.collect(upTo: 1 << 20)
         } catch {
             throw RegistryError(

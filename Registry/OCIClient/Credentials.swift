@@ -11,25 +11,49 @@ public enum Credentials: Hashable, Sendable {
 
 /// Finds credentials the way podman, skopeo and docker keep them: containers-auth.json(5) and Docker's `config.json`.
 ///
-/// Only the `auths` of these files are read, not external helpers. Reading happens once, at creation.
+/// Files are read once, at creation; a helper (`credHelpers`, `credsStore`) is asked when its host is.
 public struct CredentialFiles: Sendable {
     private let entries: [(key: String, credentials: Credentials)]
+    /// The files that name helpers, in order.
+    private let roots: [[String: JSONNode]]
 
     /// Reads the files that exist, earlier ones winning.
     public init(paths: [String]) throws {
         var entries: [(key: String, credentials: Credentials)] = []
+        var roots: [[String: JSONNode]] = []
         for path in paths {
             guard let data = FileManager.default.contents(atPath: path) else { continue }
             guard data.count <= 4 << 20, let root = try? JSONNode.parse(Array(data)) else {
                 throw RegistryError(
                     .unauthorized, "the credentials file is not valid JSON; repair or remove it", path: path)
             }
+            if root["credHelpers"] != nil || root["credsStore"] != nil { roots.append(root.object ?? [:]) }
             for (key, entry) in (root["auths"]?.object ?? [:]).sorted(by: { $0.key < $1.key }) {
                 guard let credentials = Self.credentials(entry) else { continue }
                 entries.append((Self.normalized(key), credentials))
             }
         }
         self.entries = entries
+        self.roots = roots
+    }
+
+    /// The helper that a file names for a host, nil when it names none.
+    static func helperName(for authority: String, in root: [String: JSONNode]) -> String? {
+        for (key, value) in (root["credHelpers"]?.object ?? [:]).sorted(by: { $0.key < $1.key })
+        where normalized(key) == authority {
+            if let name = value.string, !name.isEmpty { return name }
+        }
+        return root["credsStore"]?.string.flatMap { $0.isEmpty ? nil : $0 }
+    }
+
+    /// ``credentials(for:repository:)``, then what a helper knows.
+    public func credentialsOrHelper(for host: RegistryHost, repository: RepositoryName?) throws -> Credentials? {
+        if let known = credentials(for: host, repository: repository) { return known }
+        for root in roots {
+            guard let name = Self.helperName(for: host.authority, in: root) else { continue }
+            if let known = try CredentialHelper(name).get(host.authority) { return known }
+        }
+        return nil
     }
 
     /// The files in the order that containers-auth.json(5) gives; `explicit` (`--authfile`) replaces them all.
@@ -74,7 +98,7 @@ public struct CredentialFiles: Sendable {
     }
 
     /// Docker writes keys as URLs (`https://index.docker.io/v1/`); containers-auth.json as `host[/namespace]`.
-    private static func normalized(_ key: String) -> String {
+    static func normalized(_ key: String) -> String {
         var text = key[...]
         for scheme in ["https://", "http://"] where text.hasPrefix(scheme) {
             return String(text.dropFirst(scheme.count).prefix { $0 != "/" })

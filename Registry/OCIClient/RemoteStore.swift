@@ -17,6 +17,10 @@ public struct RemoteStore: RegistryStore {
     public struct Options: Sendable {
         /// Finds credentials, once the registry asks for them.
         public var credentials: @Sendable (RepositoryName?) -> Credentials? = { _ in nil }
+        /// A PEM file of authorities to trust besides the system's.
+        public var authorities: String?
+        /// Where proxies are looked for (`HTTPS_PROXY`, `NO_PROXY`, …).
+        public var environment = ProcessInfo.processInfo.environment
         /// How often a request is sent before it counts as failed.
         public var maximumAttempts = 4
         /// The wait before the second attempt; it doubles from then on. A `Retry-After` of the registry goes first.
@@ -38,9 +42,11 @@ public struct RemoteStore: RegistryStore {
         self.options = options
         let seen = SeenWarnings()
         let report = options.onWarning
+        // What is wrong with certificates or proxies is told by the first request: this is no place to throw.
+        let client = Result { try Transport.client(host, options) }
         transport = Transport(
-            host: host,
-            authenticator: Authenticator(host: host, client: Transport.client, credentials: options.credentials),
+            host: host, client: client,
+            authenticator: Authenticator(host: host, client: client, credentials: options.credentials),
             maximumAttempts: max(1, options.maximumAttempts), initialDelay: options.retryDelay
         ) { warning in
             if seen.insert(warning) { report(warning) }
@@ -49,11 +55,19 @@ public struct RemoteStore: RegistryStore {
 
     /// A registry with the credentials that podman, skopeo and docker would use for it.
     public init(
-        host: RegistryHost, authenticationFile: String?, onWarning: @escaping @Sendable (String) -> Void = { _ in }
+        host: RegistryHost, authenticationFile: String?, authorities: String? = nil,
+        onWarning: @escaping @Sendable (String) -> Void = { _ in }
     ) throws {
         var options = Options()
+        options.authorities = authorities
         let files = try CredentialFiles(paths: CredentialFiles.standardPaths(explicit: authenticationFile))
-        options.credentials = { files.credentials(for: host, repository: $0) }
+        // A helper that fails is as one that knows nothing: the registry then says that it wants a login.
+        options.credentials = { repository in
+            do { return try files.credentialsOrHelper(for: host, repository: repository) } catch {
+                onWarning("\(error)")
+                return nil
+            }
+        }
         options.onWarning = onWarning
         self.init(host: host, options: options)
     }

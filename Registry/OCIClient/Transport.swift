@@ -5,22 +5,25 @@ import NIOHTTP1
 import NIOPosix
 import OCIArtifacts
 import PromptRegistry
+import Synchronization
 
 /// Sends requests to one registry: authentication, redirects, retries and time limits in one place.
 struct Transport: Sendable {
     static let userAgent = "incipit"
 
-    /// One client for the whole process: connections are shared and it is never shut down. Redirects are ours to
-    /// follow, since `Authorization` must not go to another host.
-    static let client: HTTPClient = {
-        var configuration = HTTPClient.Configuration()
-        configuration.redirectConfiguration = .disallow
-        configuration.timeout = .init(connect: .seconds(15), read: .seconds(60), write: .seconds(60))
-        // Trying again is `send`'s business, and it stops sooner.
-        configuration.connectionPool.retryConnectionEstablishment = false
-        return HTTPClient(
-            eventLoopGroupProvider: .shared(MultiThreadedEventLoopGroup.singleton), configuration: configuration)
-    }()
+    /// One client for each set-up in the whole process: connections are shared and it is never shut down. Redirects are
+    /// ours to follow, since `Authorization` must not go to another host.
+    private static let clients = Mutex<[HTTPSetup: HTTPClient]>([:])
+
+    static func client(_ host: RegistryHost, _ options: RemoteStore.Options) throws -> HTTPClient {
+        let setup = try HTTPSetup(host: host, authorities: options.authorities, environment: options.environment)
+        return try clients.withLock { clients in
+            if let client = clients[setup] { return client }
+            let client = try setup.makeClient()
+            clients[setup] = client
+            return client
+        }
+    }
 
     /// One thing asked of the registry.
     struct Call: Sendable {
@@ -50,6 +53,7 @@ struct Transport: Sendable {
     }
 
     let host: RegistryHost
+    let client: Result<HTTPClient, any Error>
     let authenticator: Authenticator
     let maximumAttempts: Int
     /// The first wait between attempts; each further one doubles it.
@@ -105,7 +109,7 @@ struct Transport: Sendable {
             request.headers.add(name: "User-Agent", value: Self.userAgent)
             if isHome, let offered { request.headers.add(name: "Authorization", value: offered) }
             if let body = call.body { request.body = .bytes(ByteBuffer(bytes: body)) }
-            let response = try await Self.client.execute(request, timeout: .minutes(30))
+            let response = try await client.get().execute(request, timeout: .minutes(30))
             noteWarnings(response)
             switch response.status.code {
             case 401 where isHome && !hasAnswered:
@@ -178,7 +182,7 @@ struct Transport: Sendable {
         let implied: RegistryError.Code
         switch status {
         case 401:
-            (implied, advice) = (.unauthorized, "log in first (for example with skopeo login), or check the password")
+            (implied, advice) = (.unauthorized, "log in first (incipit login \(host)), or check the password")
         case 403: (implied, advice) = (.denied, "the account has no right to do this")
         case 404: (implied, advice) = (.nameUnknown, "check the name")
         case 405: (implied, advice) = (.unsupported, "this registry does not offer it")

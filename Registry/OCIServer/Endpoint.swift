@@ -58,6 +58,29 @@ enum Endpoint: Hashable, Sendable {
         }
     }
 
+    /// The repository that the path names; nil for the base and the catalogue.
+    var repository: RepositoryName? {
+        switch self {
+        case .base, .catalog: nil
+        case .blob(let name, _), .uploads(let name), .upload(let name, _), .manifest(let name, _), .tags(let name),
+            .referrers(let name, _):
+            name
+        }
+    }
+
+    /// A word for metrics.
+    var kind: String {
+        switch self {
+        case .base: "base"
+        case .catalog: "catalog"
+        case .blob: "blob"
+        case .uploads, .upload: "upload"
+        case .manifest: "manifest"
+        case .tags: "tags"
+        case .referrers: "referrers"
+        }
+    }
+
     private static func name(_ parts: ArraySlice<String>) throws(OCIError) -> RepositoryName {
         do {
             return try RepositoryName(parts.joined(separator: "/"))

@@ -61,9 +61,9 @@ extension OCIRoutes {
         return Response(status: .ok, headers: headers, body: .init(byteBuffer: ByteBuffer(bytes: bytes)))
     }
 
-    func listRepositories(_ query: QueryParameters) async throws -> Response {
+    func listRepositories(_ query: QueryParameters, _ admitted: Admitted) async throws -> Response {
         let limit = try pageLimit(query, nil)
-        var names = try await store.repositories()
+        var names = try await store.repositories().filter { admitted.mayPull($0) }
         if let last = query["last"] {
             names.removeAll { !last.utf8.lexicographicallyPrecedes($0.description.utf8) }
         }

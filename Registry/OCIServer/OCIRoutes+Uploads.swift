@@ -5,14 +5,16 @@ import PromptRegistry
 
 // Uploads: end-4, end-5, end-6, end-11, end-13, end-14.
 extension OCIRoutes {
-    func beginUpload(_ name: RepositoryName, _ query: QueryParameters, _ request: Request) async throws -> Response {
+    func beginUpload(
+        _ name: RepositoryName, _ query: QueryParameters, _ request: Request, _ admitted: Admitted
+    ) async throws -> Response {
         if let text = query["mount"] {
             let digest = try digest(text, name)
             let source: RepositoryName?
             do { source = try query["from"].map { try RepositoryName($0) } } catch {
                 throw OCIError(.badRequest, .nameInvalid, "from: \(error)", repository: name)
             }
-            if try await store.mountBlob(digest, from: source, to: name) { return created(digest, name) }
+            if try await mount(digest, from: source, to: name, admitted) { return created(digest, name) }
         } else if let text = query["digest"] {
             return try await uploadWhole(try digest(text, name), name, request)
         }
@@ -28,6 +30,22 @@ extension OCIRoutes {
         return Response(status: .accepted, headers: headers(of: session))
     }
 
+    /// Mounts a blob of a repository that the asker may read. Without a name any such repository will do, and what is in
+    /// others stays unknown: the answer is that of a blob that does not exist.
+    private func mount(
+        _ digest: Digest, from source: RepositoryName?, to name: RepositoryName, _ admitted: Admitted
+    ) async throws -> Bool {
+        if let source {
+            guard admitted.mayPull(source) else { return false }
+            return try await store.mountBlob(digest, from: source, to: name)
+        }
+        if admitted.identity == nil { return try await store.mountBlob(digest, from: nil, to: name) }
+        for holder in try await store.repositories(holding: digest) where admitted.mayPull(holder) {
+            if try await store.mountBlob(digest, from: holder, to: name) { return true }
+        }
+        return false
+    }
+
     /// `POST …?digest=` with the whole blob.
     private func uploadWhole(_ digest: Digest, _ name: RepositoryName, _ request: Request) async throws -> Response {
         let size = try contentLength(request)
@@ -35,6 +53,7 @@ extension OCIRoutes {
         try await slots.withSlot {
             try await store.writeBlob(digest, size: size, in: name) { try await bytes.next() }
         }
+        metrics.countReceived(bytes.count)
         return created(digest, name)
     }
 
@@ -52,8 +71,14 @@ extension OCIRoutes {
         }
         let digest = try digest(text, name)
         let hasBody = try contentLength(request).map { $0 > 0 } ?? request.headers.contains(.transferEncoding)
-        if hasBody { _ = try await append(request, to: id, name) }
-        try await store.finishUpload(id, in: name, digest: digest)
+        if hasBody {
+            try await receive(request, for: id, name) { offset, source in
+                try await self.store.finishUpload(id, in: name, digest: digest, expectedOffset: offset, from: source)
+                return nil
+            }
+        } else {
+            try await store.finishUpload(id, in: name, digest: digest)
+        }
         return created(digest, name)
     }
 
@@ -69,10 +94,25 @@ extension OCIRoutes {
 
     // MARK: - Helpers
 
-    /// Adds the body to the upload: at its end when there is no `Content-Range`, else exactly where that says.
+    /// Adds the body to the upload.
     private func append(
         _ request: Request, to id: String, _ name: RepositoryName
     ) async throws -> UploadSession {
+        let after = try await receive(request, for: id, name) { offset, source in
+            try await self.store.append(to: id, in: name, expectedOffset: offset, from: source)
+        }
+        return after ?? UploadSession(id: id, repository: name, offset: 0)
+    }
+
+    /// Hands the body to `take`: for the upload's end when there is no `Content-Range`, else for exactly where that says.
+    ///
+    /// A body that is shorter than announced fails while it is read, so that a whole upload is not finished with it.
+    @discardableResult
+    private func receive(
+        _ request: Request, for id: String, _ name: RepositoryName,
+        _ take: (_ expectedOffset: Int?, _ source: @escaping @Sendable () async throws -> [UInt8]?) async throws ->
+            UploadSession?
+    ) async throws -> UploadSession? {
         let before = try await session(id, name)
         let announced = try contentLength(request)
         var range: ContentRange?
@@ -93,22 +133,23 @@ extension OCIRoutes {
         }
         let size = range?.count ?? announced
         let bytes = try requestBytes(request, announced: size, already: before.offset, name)
-        let after: UploadSession
+        let after: UploadSession?
+        let short = OCIError(
+            .badRequest, .sizeInvalid, "the body ended before the \(size ?? 0) bytes announced", repository: name)
         do {
             after = try await slots.withSlot {
-                try await store.append(to: id, in: name, expectedOffset: range?.first) { try await bytes.next() }
+                try await take(range?.first) {
+                    let piece = try await bytes.next()
+                    if piece == nil, let size, bytes.count < size { throw short }
+                    return piece
+                }
             }
         } catch let error as RegistryError where error.code == .rangeInvalid {
             throw OCIError(
                 .rangeNotSatisfiable, .blobUploadInvalid, error.message, repository: name,
                 headers: headers(of: before))
         }
-        if let size, bytes.count != size {
-            throw OCIError(
-                .badRequest, .sizeInvalid,
-                "the body ended after \(bytes.count) of \(size) bytes; go on from byte \(after.offset)",
-                repository: name, headers: headers(of: after))
-        }
+        metrics.countReceived(bytes.count)
         return after
     }
 

@@ -4,15 +4,16 @@ import Hummingbird
 import Logging
 import OCIArtifacts
 import PromptRegistry
+import Synchronization
 
 /// The endpoints of the OCI distribution spec (1.1 and what `main` adds to it) over any local store.
 ///
 ///     let router = Router()
 ///     OCIRoutes(store: store).add(to: router)
 ///
-/// Nothing is kept between requests but the number of uploads under way: all state is the store's, so that a restarted
-/// server goes on where the old one stopped.
-public struct OCIRoutes: Sendable {
+/// Nothing is kept between requests but counters: all state is the store's, so that a restarted server goes on where the
+/// old one stopped.
+public final class OCIRoutes: Sendable {
     /// What the registry refuses.
     public struct Options: Sendable {
         /// The most bytes a blob may have; more is answered with 413.
@@ -21,8 +22,18 @@ public struct OCIRoutes: Sendable {
         public var maximumConcurrentUploads = 256
         /// Whether to offer the referrers API. Without it clients keep fallback tags, as older registries ask of them.
         public var offersReferrers = true
-        /// Who may come in, by user and password; nil lets everyone.
-        public var authenticate: (@Sendable (_ user: String, _ password: String) async -> Bool)?
+        /// Who may do what; nil lets everyone do everything (except moving protected tags).
+        public var access: AccessControl?
+        /// The registry's URL as clients know it, without a slash at the end; needed behind a proxy that ends TLS.
+        public var externalURL: String?
+        /// Whether this server itself speaks TLS.
+        public var usesTLS = false
+        /// Requests a second that a principal, or an address without one, may send in the long run; nil: any number.
+        public var requestsPerSecond: Double?
+        /// Requests it may send at once after a pause.
+        public var requestBurst = 100.0
+        /// Wrong credentials that an address may send a minute; more are answered with 429.
+        public var failedLoginsPerMinute = 10.0
 
         public init() {}
     }
@@ -30,47 +41,87 @@ public struct OCIRoutes: Sendable {
     let store: any UploadStore
     let options: Options
     let slots: UploadSlots
+    let metrics = ServerMetrics()
+    let failures: RateLimiter
+    let requests: RateLimiter?
+    /// Set when the server begins to shut down: not ready for new work, though it still answers.
+    let isDraining = Atomic(false)
 
     public init(store: any UploadStore, options: Options = Options()) {
         self.store = store
         self.options = options
         slots = UploadSlots(limit: options.maximumConcurrentUploads)
+        failures = RateLimiter(rate: options.failedLoginsPerMinute / 60, burst: options.failedLoginsPerMinute)
+        requests = options.requestsPerSecond.map { RateLimiter(rate: $0, burst: options.requestBurst) }
     }
 
-    /// Takes over everything under `/v2`.
+    /// Takes over everything under `/v2`, and the paths beside it: `/token`, `/healthz`, `/readyz`, `/metrics`.
     public func add<Context: RequestContext>(to router: some RouterMethods<Context>) {
-        for path: RouterPath in ["v2", "v2/**"] {
+        for path: RouterPath in ["v2", "v2/**", "token", "healthz", "readyz", "metrics"] {
             for method: HTTPRequest.Method in [.get, .head, .post, .put, .patch, .delete] {
                 router.on(path, method: method) { request, context in
-                    await respond(to: request, logger: context.logger)
+                    let address = (context as? any RemoteAddressRequestContext)?.remoteAddress?.ipAddress
+                    return await self.respond(to: request, logger: context.logger, peer: address ?? "unknown")
                 }
             }
         }
     }
 
     /// Answers one request, errors included.
-    public func respond(to request: Request, logger: Logger) async -> Response {
+    public func respond(to request: Request, logger: Logger, peer: String = "unknown") async -> Response {
+        let start = ContinuousClock.now
+        metrics.begin()
         var response: Response
+        var who = "-"
+        var kind = "other"
         do {
-            try await admit(request)
-            response = try await route(request)
+            if let answer = try await respondBeside(request, peer: peer, kind: &kind) {
+                response = answer
+            } else {
+                let admitted = try admit(request, peer: peer)
+                kind = admitted.endpoint.kind
+                who = admitted.identity?.name ?? "-"
+                response = try await ChangeNote.$current.withValue(note(admitted, peer)) {
+                    try await route(request, admitted)
+                }
+            }
         } catch {
             response = OCIError(error, logger: logger).response(isHead: request.method == .head)
+            if kind == "other", let endpoint = try? Endpoint(path: request.uri.path) { kind = endpoint.kind }
         }
         response.headers[.dockerDistributionAPIVersion] = "registry/2.0"
+        // Blobs are what strangers uploaded: no browser shall take them for pages of this server.
+        response.headers[.xContentTypeOptions] = "nosniff"
+        let seconds = (ContinuousClock.now - start) / .seconds(1)
+        metrics.end(method: request.method, endpoint: kind, status: response.status.code, seconds: seconds)
+        logger.info(
+            "request",
+            metadata: [
+                "method": "\(request.method.rawValue)", "path": "\(request.uri.path)",
+                "status": "\(response.status.code)", "peer": "\(peer)", "principal": "\(who)",
+                "ms": "\((seconds * 10_000).rounded() / 10)",
+            ])
         return response
     }
 
+    /// Who moves tags by this request, for the journal. Protected tags need an account that may promote.
+    private func note(_ admitted: Admitted, _ peer: String) -> ChangeNote {
+        guard let identity = admitted.identity else { return ChangeNote(who: "anonymous@\(peer)", why: "push") }
+        var mayMove = false
+        if let repository = admitted.endpoint.repository { mayMove = identity.allows(.promote, on: repository) }
+        return ChangeNote(who: identity.name, why: "push", mayMoveProtectedTags: mayMove)
+    }
+
     /// The table: endpoint and method to operation.
-    private func route(_ request: Request) async throws -> Response {
+    private func route(_ request: Request, _ admitted: Admitted) async throws -> Response {
         let query = QueryParameters(request.uri.query)
-        switch (try Endpoint(path: request.uri.path), request.method) {
+        switch (admitted.endpoint, request.method) {
         case (.base, .get), (.base, .head): return ping()  // end-1
         case (.blob(let name, let digest), .get): return try await getBlob(digest, name, request)  // end-2
         case (.blob(let name, let digest), .head): return try await getBlob(digest, name, request)
         case (.manifest(let name, let text), .get): return try await getManifest(text, name, isHead: false)  // end-3
         case (.manifest(let name, let text), .head): return try await getManifest(text, name, isHead: true)
-        case (.uploads(let name), .post): return try await beginUpload(name, query, request)  // end-4, end-11
+        case (.uploads(let name), .post): return try await beginUpload(name, query, request, admitted)  // end-4, end-11
         case (.upload(let name, let id), .patch): return try await appendToUpload(id, name, request)  // end-5
         case (.upload(let name, let id), .put): return try await finishUpload(id, name, query, request)  // end-6
         case (.manifest(let name, let text), .put): return try await putManifest(text, name, query, request)  // end-7
@@ -82,7 +133,7 @@ public struct OCIRoutes: Sendable {
         case (.upload(let name, let id), .get), (.upload(let name, let id), .head):
             return try await uploadStatus(id, name)  // end-13
         case (.upload(let name, let id), .delete): return try await cancelUpload(id, name)  // end-14
-        case (.catalog, .get), (.catalog, .head): return try await listRepositories(query)
+        case (.catalog, .get), (.catalog, .head): return try await listRepositories(query, admitted)
         case (.base, _), (.catalog, _), (.tags, _), (.referrers, _): throw OCIError.methodNotAllowed([.get, .head])
         case (.blob, _): throw OCIError.methodNotAllowed([.get, .head, .delete])
         case (.manifest, _): throw OCIError.methodNotAllowed([.get, .head, .put, .delete])
@@ -92,21 +143,6 @@ public struct OCIRoutes: Sendable {
     }
 
     private func ping() -> Response { json(.object([:])) }
-
-    /// Basic authentication, when the options ask for it. `/v2/` answers 401 too: that is how clients find out.
-    private func admit(_ request: Request) async throws {
-        guard let authenticate = options.authenticate else { return }
-        if let header = request.headers[.authorization], header.lowercased().hasPrefix("basic "),
-            let data = Data(base64Encoded: String(header.dropFirst(6).drop { $0 == " " }))
-        {
-            let text = String(decoding: data, as: UTF8.self)
-            let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-            if parts.count == 2, await authenticate(String(parts[0]), String(parts[1])) { return }
-        }
-        throw OCIError(
-            .unauthorized, .unauthorized, "this registry wants a user and a password",
-            headers: [.wwwAuthenticate: "Basic realm=\"incipit\", charset=\"UTF-8\""])
-    }
 
     // MARK: - Helpers for the operations
 
@@ -155,4 +191,5 @@ extension HTTPField.Name {
     static let ociTag = HTTPField.Name("OCI-Tag")!
     static let ociFiltersApplied = HTTPField.Name("OCI-Filters-Applied")!
     static let link = HTTPField.Name("Link")!
+    static let xContentTypeOptions = HTTPField.Name("X-Content-Type-Options")!
 }

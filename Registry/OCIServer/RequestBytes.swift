@@ -56,6 +56,9 @@ final class UploadSlots: Sendable {
 
     init(limit: Int) { self.limit = limit }
 
+    /// Bodies being received.
+    var count: Int { taken.withLock { $0 } }
+
     func withSlot<T>(_ body: () async throws -> T) async throws -> T {
         let isFree = taken.withLock { taken in
             guard taken < limit else { return false }

@@ -6,6 +6,7 @@ import OCIArtifacts
 /// operations that more than one part needs.
 struct Catalogue: Sendable {
     let pool: DatabasePool
+    private let queue: CommitQueue
 
     /// Opens, creates or migrates the catalogue. Only one process at a time does this (`.lock`).
     init(files: StorageFiles) throws {
@@ -28,6 +29,7 @@ struct Catalogue: Sendable {
                     path: files.catalogue)
             }
             try migrator.migrate(pool)
+            queue = CommitQueue(pool)
         } catch let error as DatabaseError {
             throw RegistryError.database(error, files.catalogue)
         }
@@ -39,8 +41,18 @@ struct Catalogue: Sendable {
         }
     }
 
-    /// One `BEGIN IMMEDIATE` transaction: of all processes, one writes at a time.
+    /// Writes, durably when this returns; writes that come together share a commit (see ``CommitQueue``). `BEGIN
+    /// IMMEDIATE`: of all processes, one writes at a time.
     func write<T: Sendable>(_ body: @escaping @Sendable (Database) throws -> T) async throws -> T {
+        do {
+            return try await queue.write(body)
+        } catch let error as DatabaseError {
+            throw RegistryError.database(error, pool.path)
+        }
+    }
+
+    /// A transaction of its own, for changes to files that rely on what is committed already.
+    func writeAlone<T: Sendable>(_ body: @escaping @Sendable (Database) throws -> T) async throws -> T {
         do {
             return try await pool.write(body)
         } catch let error as DatabaseError {
@@ -54,6 +66,8 @@ extension RegistryError {
         switch error.resultCode {
         case .SQLITE_CORRUPT, .SQLITE_NOTADB:
             RegistryError(.corrupt, "the registry's catalogue is damaged", path: path, cause: error)
+        case .SQLITE_FULL:
+            RegistryError(.storage, "the disk is full; nothing was stored", path: path, cause: error)
         case .SQLITE_BUSY:
             RegistryError(
                 .storage, "the registry is busy: another process has been writing for over 30 seconds", path: path,
@@ -85,6 +99,20 @@ extension Database {
                 sql: """
                     SELECT size FROM blobs JOIN repo_blobs USING (digest) WHERE digest = ? AND repository = ?
                     """), arguments: [digest.description, repository])
+    }
+
+    /// The task, labels and metrics among a prompt's annotations, for searching.
+    func putLabels(_ annotations: [String: String], of manifest: Int64) throws {
+        for (key, value) in annotations
+        where key == AnnotationKey.task || key.hasPrefix(AnnotationKey.labelPrefix)
+            || key.hasPrefix(AnnotationKey.metricPrefix)
+        {
+            let number =
+                key.hasPrefix(AnnotationKey.metricPrefix) ? Double(value).flatMap { $0.isFinite ? $0 : nil } : nil
+            try execute(
+                sql: "INSERT OR IGNORE INTO labels (key, value, number, manifest) VALUES (?, ?, ?, ?)",
+                arguments: [key, value, number, manifest])
+        }
     }
 
     func link(_ digest: Digest, to repository: Int64) throws {
@@ -134,5 +162,13 @@ extension Database {
                 INSERT INTO tag_events (repository, tag, from_digest, to_digest, who, why, at)
                 VALUES (?, ?, ?, ?, ?, ?, ?)
                 """, arguments: [repository.description, tag, from, to, note.who, note.why, now])
+        // A number is never used twice, also when its version has been deleted.
+        if let number = (try? Tag(tag))?.versionNumber {
+            try execute(
+                sql: """
+                    INSERT INTO versions (repository, highest) VALUES (?, ?)
+                    ON CONFLICT (repository) DO UPDATE SET highest = max(highest, excluded.highest)
+                    """, arguments: [repository.description, number])
+        }
     }
 }

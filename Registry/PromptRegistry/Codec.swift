@@ -19,6 +19,10 @@ public struct Codec: Sendable {
     public static let zstd = Codec(
         id: 1, name: "zstd",
         encode: { bytes in
+            // A quick look first: most of what is pushed is noise or compressed already, and level 19 takes a hundred
+            // times as long to find that out.
+            let quick = try bytes.withUnsafeBytes { try Zstd.compress($0, level: 1) }
+            guard quick.count <= bytes.count - bytes.count / 50 else { return nil }
             let stored = try bytes.withUnsafeBytes { try Zstd.compress($0, level: $0.count > 4 << 20 ? 3 : 19) }
             return stored.count <= bytes.count - bytes.count / 20 ? stored : nil
         },

@@ -12,6 +12,8 @@ public struct GarbageReport: Hashable, Sendable {
     public var links = 0
     /// Files without a row: what crashes left behind.
     public var strayFiles = 0
+    /// Deleted manifests whose grace is over.
+    public var trash = 0
     /// Uploads that expired.
     public var uploads = 0
 
@@ -26,12 +28,22 @@ extension EmbeddedStore {
     /// again; it never gets a broken manifest. Files are unlinked after that commit, each one inside a transaction that
     /// has looked again: writers move files into place inside theirs.
     ///
-    /// - Parameter leaseDuration: seconds that unreferenced blobs are kept after their last use; nil: the store's.
-    public func collectGarbage(leaseDuration: TimeInterval? = nil) async throws -> GarbageReport {
+    /// - Parameters:
+    ///   - leaseDuration: seconds that unreferenced blobs are kept after their last use; nil: the store's.
+    ///   - trashLifetime: seconds that deleted manifests are kept; nil: the store's.
+    public func collectGarbage(
+        leaseDuration: TimeInterval? = nil, trashLifetime: TimeInterval? = nil
+    ) async throws -> GarbageReport {
         let lease = leaseDuration ?? options.leaseDuration
         let cutoff = now - Int64(lease * 1000)
+        let guardian = try OutputFile(path: files.collectionLock, isNew: false)
+        try await offload { try guardian.waitForLock() }
+        defer { guardian.unlock() }
+        let emptied = try await emptyTrash(olderThan: trashLifetime ?? options.trashLifetime)
         var report = try await deleteRows(leasedBefore: cutoff)
+        report.trash = emptied
         for digest in report.blobs {
+            recentBlobs.remove(digest)
             _ = try await unlinkIfUnknown(digest, at: files.path(of: digest))
         }
         report.strayFiles = try await removeStrayFiles()
@@ -48,6 +60,7 @@ extension EmbeddedStore {
                     WHERE NOT EXISTS (
                         SELECT 1 FROM refs JOIN manifests ON manifests.id = refs.manifest
                         WHERE refs.digest = repo_blobs.digest AND manifests.repository = repo_blobs.repository)
+                    AND NOT EXISTS (SELECT 1 FROM trash_refs WHERE trash_refs.digest = repo_blobs.digest)
                     AND (SELECT last_leased FROM blobs WHERE blobs.digest = repo_blobs.digest) <= ?
                     """, arguments: [cutoff])
             report.links = db.changesCount
@@ -57,6 +70,7 @@ extension EmbeddedStore {
                     SELECT digest, stored_size FROM blobs WHERE last_leased <= ?
                     AND NOT EXISTS (SELECT 1 FROM repo_blobs WHERE repo_blobs.digest = blobs.digest)
                     AND NOT EXISTS (SELECT 1 FROM refs WHERE refs.digest = blobs.digest)
+                    AND NOT EXISTS (SELECT 1 FROM trash_refs WHERE trash_refs.digest = blobs.digest)
                     ORDER BY digest
                     """, arguments: [cutoff])
             for row in doomed {
@@ -71,7 +85,7 @@ extension EmbeddedStore {
 
     /// Unlinks a blob's file unless a row (again) says that it is needed.
     private func unlinkIfUnknown(_ digest: Digest, at path: String) async throws -> Bool {
-        try await catalogue.write { db in
+        try await catalogue.writeAlone { db in
             let isNeeded = try Bool.fetchOne(
                 db, sql: "SELECT EXISTS (SELECT 1 FROM blobs WHERE digest = ? AND inline IS NULL)",
                 arguments: [digest.description])
@@ -117,7 +131,7 @@ extension EmbeddedStore {
             try String.fetchAll(db, sql: "SELECT id FROM uploads WHERE updated < ?", arguments: [oldest])
         }
         for id in expired { try await forgetUpload(id) }
-        return expired.count
+        return expired.count + pendingUploads.removeExpired(begunBefore: oldest)
     }
 
     /// All files below `blobs`; the digest is nil for a name that is none.

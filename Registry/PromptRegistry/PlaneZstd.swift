@@ -46,7 +46,7 @@ enum PlaneZstd {
             append(UInt64(segment.size), to: &table)
             for plane in 0..<segment.width {
                 let part = gather(bytes, start: start, count: segment.size, plane: plane, width: segment.width)
-                let packed = index == 0 ? nil : try part.withUnsafeBytes { try Zstd.compress($0, level: level) }
+                let packed = index == 0 ? nil : try pack(part, level: level)
                 let isPacked = packed.map { $0.count < part.count } ?? false
                 let stored = isPacked ? packed ?? part : part
                 table.append(isPacked ? 1 : 0)
@@ -57,6 +57,13 @@ enum PlaneZstd {
         }
         guard table.count + payload.count < bytes.count else { return nil }
         return table + payload
+    }
+
+    /// A plane compressed; nil when a quick try says that it is noise, as low mantissa bytes are.
+    private static func pack(_ plane: [UInt8], level: Int32) throws -> [UInt8]? {
+        let quick = try plane.withUnsafeBytes { try Zstd.compress($0, level: 1) }
+        guard quick.count < plane.count - plane.count / 200 else { return nil }
+        return try plane.withUnsafeBytes { try Zstd.compress($0, level: level) }
     }
 
     /// The file cut into its header and runs of equal element width; nil when it is not well-formed safetensors.

@@ -33,6 +33,8 @@ public struct RegistryError: Error, Sendable, CustomStringConvertible {
         public static let storage = Code("STORAGE")
         /// A remote registry could not be reached or answered nonsense.
         public static let transport = Code("TRANSPORT")
+        /// A signature that the trust policy asks for is missing.
+        public static let untrusted = Code("UNTRUSTED")
         /// The stored artifact is not a soft prompt, or not one that this version reads.
         public static let notASoftPrompt = Code("NOT_A_SOFT_PROMPT")
     }

@@ -127,11 +127,56 @@ public protocol UploadStore: RegistryStore {
         from source: @Sendable () async throws -> [UInt8]?
     ) async throws -> UploadSession
 
+    /// Appends the last bytes, where there are any, and finishes: what ``append(to:in:expectedOffset:from:)`` and
+    /// ``finishUpload(_:in:digest:)`` do after one another, in one step for stores that gain by it.
+    func finishUpload(
+        _ id: String, in repository: RepositoryName, digest: Digest, expectedOffset: Int?,
+        from source: @Sendable () async throws -> [UInt8]?
+    ) async throws
+
     /// Verifies the digest and makes the blob visible. On `.digestInvalid` the upload is gone and nothing is stored.
     func finishUpload(_ id: String, in repository: RepositoryName, digest: Digest) async throws
 
     /// Forgets the upload and its bytes. Throws `.blobUploadUnknown`.
     func cancelUpload(_ id: String, in repository: RepositoryName) async throws
+
+    /// The repositories that hold a blob, in ASCII order: candidates for a mount without a source.
+    func repositories(holding digest: Digest) async throws -> [RepositoryName]
+
+    /// Counts for monitoring; nil when the store keeps none.
+    func statistics() async throws -> StoreStatistics?
+
+    /// Throws when the store cannot work now.
+    func checkReadiness() async throws
+}
+
+extension UploadStore {
+    public func finishUpload(
+        _ id: String, in repository: RepositoryName, digest: Digest, expectedOffset: Int?,
+        from source: @Sendable () async throws -> [UInt8]?
+    ) async throws {
+        _ = try await append(to: id, in: repository, expectedOffset: expectedOffset, from: source)
+        try await finishUpload(id, in: repository, digest: digest)
+    }
+
+    public func repositories(holding digest: Digest) async throws -> [RepositoryName] { [] }
+    public func statistics() async throws -> StoreStatistics? { nil }
+    public func checkReadiness() async throws {}
+}
+
+/// How much a store holds.
+public struct StoreStatistics: Hashable, Sendable {
+    public var repositories = 0
+    public var manifests = 0
+    public var tags = 0
+    public var blobs = 0
+    /// Uncompressed.
+    public var blobBytes = 0
+    /// As stored.
+    public var storedBytes = 0
+    public var openUploads = 0
+
+    public init() {}
 }
 
 /// The state of one upload.

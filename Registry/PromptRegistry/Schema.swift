@@ -1,4 +1,5 @@
 import GRDB
+import OCIArtifacts
 
 /// The catalogue's tables. Migrations are append-only: a published one is never edited, a new one is added below it.
 ///
@@ -10,6 +11,12 @@ import GRDB
 ///     tags           names that point at manifests
 ///     tag_events     who moved which tag, when, from what to what, and why: never changed, never deleted
 ///     uploads        blobs on their way in
+///     labels         task, labels and metrics of prompts, for searching
+///     versions       the highest version number that a repository has ever given out
+///     trash          deleted manifests, until their grace has passed
+///     trash_refs     which blobs those need
+///     protected_tags which tags only an authorised change moves
+///     quotas         how many bytes repositories may hold
 ///
 /// A blob row is committed only after its bytes are durable, and a manifest row only together with all it needs.
 enum Schema {
@@ -92,6 +99,75 @@ enum Schema {
                         updated INTEGER NOT NULL
                     ) WITHOUT ROWID;
                     """)
+        }
+        migrator.registerMigration("2 versions and care") { db in
+            try db.execute(
+                sql: """
+                    CREATE INDEX manifests_by_base ON manifests (subject, artifact_type)
+                        WHERE subject IS NOT NULL;
+                    CREATE INDEX manifests_by_type ON manifests (artifact_type, id);
+                    CREATE TABLE labels (
+                        key TEXT NOT NULL,
+                        value TEXT NOT NULL,
+                        number REAL,
+                        manifest INTEGER NOT NULL REFERENCES manifests (id) ON DELETE CASCADE,
+                        PRIMARY KEY (key, value, manifest)
+                    ) WITHOUT ROWID;
+                    CREATE INDEX labels_by_manifest ON labels (manifest);
+                    CREATE INDEX labels_by_number ON labels (key, number) WHERE number IS NOT NULL;
+                    CREATE TABLE versions (
+                        repository TEXT NOT NULL PRIMARY KEY,
+                        highest INTEGER NOT NULL
+                    ) WITHOUT ROWID;
+                    CREATE TABLE trash (
+                        id INTEGER PRIMARY KEY AUTOINCREMENT,
+                        repository TEXT NOT NULL,
+                        digest TEXT NOT NULL,
+                        media_type TEXT NOT NULL,
+                        bytes BLOB NOT NULL,
+                        tags TEXT NOT NULL,
+                        who TEXT NOT NULL,
+                        why TEXT NOT NULL,
+                        at INTEGER NOT NULL
+                    );
+                    CREATE INDEX trash_by_name ON trash (repository, digest);
+                    CREATE INDEX trash_by_age ON trash (at);
+                    CREATE TABLE trash_refs (
+                        trash INTEGER NOT NULL REFERENCES trash (id) ON DELETE CASCADE,
+                        digest TEXT NOT NULL,
+                        PRIMARY KEY (trash, digest)
+                    ) WITHOUT ROWID;
+                    CREATE INDEX trash_refs_by_digest ON trash_refs (digest);
+                    CREATE TABLE protected_tags (
+                        repositories TEXT NOT NULL,
+                        tag TEXT NOT NULL,
+                        PRIMARY KEY (repositories, tag)
+                    ) WITHOUT ROWID;
+                    CREATE TABLE quotas (
+                        repositories TEXT NOT NULL PRIMARY KEY,
+                        bytes INTEGER NOT NULL CHECK (bytes >= 0)
+                    ) WITHOUT ROWID;
+                    """)
+            // What version 1 kept in the journal and in annotations only.
+            let events = try Row.fetchCursor(db, sql: "SELECT DISTINCT repository, tag FROM tag_events")
+            var highest: [String: Int] = [:]
+            while let row = try events.next() {
+                guard let number = (try? Tag(row["tag"] as String))?.versionNumber else { continue }
+                let repository: String = row["repository"]
+                highest[repository] = max(highest[repository] ?? 0, number)
+            }
+            for (repository, number) in highest {
+                try db.execute(
+                    sql: "INSERT INTO versions (repository, highest) VALUES (?, ?)", arguments: [repository, number])
+            }
+            let manifests = try Row.fetchAll(
+                db, sql: "SELECT id, annotations FROM manifests WHERE artifact_type = ?",
+                arguments: [MediaType.softPrompt])
+            for row in manifests {
+                let text: String = row["annotations"]
+                let members = (try? JSONNode.parse(Array(text.utf8)))?.object ?? [:]
+                try db.putLabels(members.compactMapValues(\.string), of: row["id"])
+            }
         }
         return migrator
     }

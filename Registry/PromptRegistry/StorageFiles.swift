@@ -26,8 +26,8 @@ final class OutputFile: @unchecked Sendable {
     func unlock() { flock(descriptor, LOCK_UN) }
 
     /// Waits for the file's lock.
-    func waitForLock() throws {
-        while flock(descriptor, LOCK_EX) != 0 {
+    func waitForLock(shared: Bool = false) throws {
+        while flock(descriptor, shared ? LOCK_SH : LOCK_EX) != 0 {
             guard errno == EINTR else { throw RegistryError.system("cannot lock", path) }
         }
     }
@@ -70,10 +70,10 @@ final class InputFile: @unchecked Sendable {
     private let descriptor: Int32
     let size: Int
 
-    /// nil when there is no such file.
-    init?(path: String) throws {
+    /// nil when there is no such file. Without `followsLinks`, a symbolic link is an error.
+    init?(path: String, followsLinks: Bool = true) throws {
         self.path = path
-        descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        descriptor = open(path, O_RDONLY | O_CLOEXEC | (followsLinks ? 0 : O_NOFOLLOW))
         if descriptor < 0 {
             if errno == ENOENT { return nil }
             throw RegistryError.system("cannot open", path)
@@ -122,6 +122,8 @@ struct StorageFiles: Sendable {
 
     var catalogue: String { root + "/catalogue.sqlite" }
     var lock: String { root + "/.lock" }
+    /// Held by garbage collection alone, or by backups together.
+    var collectionLock: String { root + "/.gc-lock" }
     var temporary: String { root + "/tmp" }
     var uploads: String { root + "/uploads" }
     var blobs: String { root + "/blobs" }

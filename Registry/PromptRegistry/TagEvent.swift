@@ -34,10 +34,13 @@ public struct TagEvent: Hashable, Sendable {
 public struct ChangeNote: Hashable, Sendable {
     public var who: String
     public var why: String
+    /// Whether this change may move tags that the registry protects.
+    public var mayMoveProtectedTags: Bool
 
-    public init(who: String, why: String) {
+    public init(who: String, why: String, mayMoveProtectedTags: Bool = false) {
         self.who = who
         self.why = why
+        self.mayMoveProtectedTags = mayMoveProtectedTags
     }
 
     /// The note in force; nil outside any.

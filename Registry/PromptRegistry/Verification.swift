@@ -29,7 +29,9 @@ public struct VerificationReport: Hashable, Sendable {
 
 extension EmbeddedStore {
     /// Checks the catalogue, that everything referred to is there, and with `readData` every byte.
-    public func verify(readData: Bool) async throws -> VerificationReport {
+    ///
+    /// - Parameter sample: reads the bytes of this part of the blobs only (0…1), others each time; nil: of all.
+    public func verify(readData: Bool, sample: Double? = nil) async throws -> VerificationReport {
         var report = try await verifyCatalogue()
         let digests = try await catalogue.read { db in
             try String.fetchAll(db, sql: "SELECT digest FROM blobs ORDER BY digest").map { try Digest($0) }
@@ -42,7 +44,10 @@ extension EmbeddedStore {
             guard let row else { continue }
             report.blobs += 1
             do {
-                report.bytesRead += try await offload { [self] in try check(digest, row, readData: readData) }
+                let isDrawn = sample.map { Double.random(in: 0..<1) < $0 } ?? true
+                report.bytesRead += try await offload { [self] in
+                    try check(digest, row, readData: readData && isDrawn)
+                }
             } catch let error as RegistryError {
                 report.problems.append(
                     .init(digest: digest, affected: try await names(using: digest), message: error.description))

@@ -28,7 +28,9 @@ struct AttachmentOptions: ParsableArguments {
     func resolve(for loaded: LoadedModel, home: Home) async throws -> Resolved? {
         guard let attach else { return nil }
         _ = try PromptStore.localReference(attach)
-        let stored = try await PromptStore(home: home).registry.load(attach)
+        let registry = try PromptStore(home: home).registry
+        let stored = try await registry.load(attach)
+        try await PromptStore.checkTrust(stored.record.digest, of: stored.record.name, in: registry.backend, home: home)
         let fingerprint = try loaded.fingerprint(cache: home.cache)
         let verdict = AttachmentVerdict(
             prompt: stored.prompt, promptName: stored.record.displayName,

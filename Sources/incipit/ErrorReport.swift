@@ -32,11 +32,12 @@ enum ErrorReport {
             switch error.code {
             case .manifestUnknown, .nameUnknown, .blobUnknown: return .notFound
             case .transport, .unauthorized, .tooManyRequests, .storage: return .unavailable
-            case .corrupt, .digestInvalid, .sizeInvalid, .manifestInvalid, .notASoftPrompt: return .data
+            case .corrupt, .digestInvalid, .sizeInvalid, .manifestInvalid, .notASoftPrompt, .untrusted: return .data
             case .nameInvalid: return .usage
             default: return .failure
             }
-        case is OCIArtifactError: return .usage
+        case let error as OCIArtifactError:
+            return error.code == .signatureInvalid || error.code == .keyInvalid ? .data : .usage
         case let error as TuningError: return error.code == .invalidSetting ? .usage : .data
         case let error as ByteIOError:
             switch error.code {

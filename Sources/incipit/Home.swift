@@ -23,6 +23,12 @@ struct Home: Sendable {
     /// The embedded registry.
     var registry: String { data + "/registry" }
 
+    /// Who may do what in the registry that `serve --auth` offers.
+    var accessList: String { data + "/access.json" }
+
+    /// Which prompts must be signed, and by whom.
+    var trustPolicy: String { data + "/trust.json" }
+
     /// The folder of an unfinished tuning run.
     func run(_ name: String) -> String { data + "/runs/" + name.replacingOccurrences(of: "/", with: "--") }
 

@@ -29,7 +29,12 @@ struct IncipitCommand: AsyncParsableCommand {
                 subcommands: [
                     TuneCommand.self, EvalCommand.self, RunCommand.self, PromptCommand.self, MethodsCommand.self,
                 ]),
-            CommandGroup(name: "Registry", subcommands: [PushCommand.self, PullCommand.self, ServeCommand.self]),
+            CommandGroup(
+                name: "Registry",
+                subcommands: [
+                    PushCommand.self, PullCommand.self, LoginCommand.self, LogoutCommand.self, ServeCommand.self,
+                    AccessCommand.self, RegistryCommand.self, KeygenCommand.self, SignCommand.self,
+                ]),
             CommandGroup(
                 name: "Model files",
                 subcommands: [

@@ -47,6 +47,18 @@ struct PromptStore {
         return reference
     }
 
+    /// Throws `.untrusted` when the trust policy asks for a signature that the version lacks.
+    static func checkTrust(
+        _ digest: Digest, of name: RepositoryName, in store: any RegistryStore, home: Home = Home()
+    ) async throws {
+        let policy = try TrustPolicy(path: home.trustPolicy)
+        guard policy.covers(name) else { return }
+        guard let stored = try await store.manifest(.digest(digest), in: name) else {
+            throw RegistryError.unknownManifest(.digest(digest), in: name)
+        }
+        try await policy.check(stored, in: name, of: store, names: [name])
+    }
+
     func save(
         _ prompt: SoftPrompt, name: RepositoryName, metrics: [String: String] = [:], layers: [PromptLayer] = []
     ) async throws -> Stored {

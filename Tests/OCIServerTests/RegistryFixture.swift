@@ -46,12 +46,14 @@ struct RegistryFixture: Sendable {
 
     /// POST, then PUT with the bytes.
     @discardableResult
-    func push(_ bytes: [UInt8], to name: String, algorithm: Digest.Algorithm = .sha256) async throws -> Digest {
+    func push(
+        _ bytes: [UInt8], to name: String, algorithm: Digest.Algorithm = .sha256, headers: HTTPFields = [:]
+    ) async throws -> Digest {
         let digest = Digest.of(bytes, algorithm: algorithm)
-        let begun = try await send(.post, "/v2/\(name)/blobs/uploads/")
+        let begun = try await send(.post, "/v2/\(name)/blobs/uploads/", headers)
         #expect(begun.status == .accepted)
         let place = try #require(begun.headers[.location])
-        let done = try await send(.put, "\(place)?digest=\(digest)", body: bytes)
+        let done = try await send(.put, "\(place)?digest=\(digest)", headers, body: bytes)
         #expect(done.status == .created)
         #expect(done.headers[.location] == "/v2/\(name)/blobs/\(digest)")
         return digest
@@ -59,24 +61,25 @@ struct RegistryFixture: Sendable {
 
     @discardableResult
     func put(
-        _ manifest: Manifest, to name: String, as reference: String? = nil
+        _ manifest: Manifest, to name: String, as reference: String? = nil, headers: HTTPFields = [:]
     ) async throws -> (digest: Digest, response: TestResponse) {
         let bytes = manifest.serialized
         let digest = Digest.sha256(of: bytes)
+        var headers = headers
+        headers[.contentType] = manifest.mediaType
         let response = try await send(
-            .put, "/v2/\(name)/manifests/\(reference ?? digest.description)", [.contentType: manifest.mediaType],
-            body: bytes)
+            .put, "/v2/\(name)/manifests/\(reference ?? digest.description)", headers, body: bytes)
         return (digest, response)
     }
 
     /// A manifest with one layer, whose blobs are pushed.
     func manifest(
         _ content: String, in name: String, subject: Descriptor? = nil, artifactType: String = "application/x.test",
-        annotations: [String: String] = [:]
+        annotations: [String: String] = [:], headers: HTTPFields = [:]
     ) async throws -> Manifest {
         let bytes = Array(content.utf8)
-        try await push(bytes, to: name)
-        try await push(Descriptor.emptyContent, to: name)
+        try await push(bytes, to: name, headers: headers)
+        try await push(Descriptor.emptyContent, to: name, headers: headers)
         return Manifest(
             artifactType: artifactType, config: .empty,
             layers: [Descriptor(of: bytes, mediaType: "application/octet-stream")], subject: subject,

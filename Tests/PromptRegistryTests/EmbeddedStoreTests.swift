@@ -225,7 +225,7 @@ import Testing
         let kept = try await store.readBlob(.sha256(of: Array("kept".utf8)), in: repository)
         #expect(kept == Array("kept".utf8))
         try await store.deleteManifest(.digest(.sha256(of: manifest)), in: repository)
-        report = try await store.collectGarbage(leaseDuration: 0)
+        report = try await store.collectGarbage(leaseDuration: 0, trashLifetime: 0)
         #expect(report.blobs.count == 2)
     }
 

@@ -6,12 +6,14 @@ extension EmbeddedStore {
     public func blob(_ digest: Digest, in repository: RepositoryName) async throws -> BlobInfo? {
         let now = now
         let found = try await catalogue.read { db -> (size: Int, leased: Int64)? in
-            guard let id = try db.repositoryID(repository), let size = try db.blobSize(digest, in: id) else {
-                return nil
-            }
-            let leased = try Int64.fetchOne(
-                db, sql: "SELECT last_leased FROM blobs WHERE digest = ?", arguments: [digest.description])
-            return (size, leased ?? 0)
+            try Row.fetchOne(
+                db.cachedStatement(
+                    sql: """
+                        SELECT size, last_leased FROM blobs WHERE digest = ?1 AND EXISTS (
+                            SELECT 1 FROM repositories JOIN repo_blobs ON repository = repositories.id
+                            WHERE name = ?2 AND digest = ?1)
+                        """), arguments: [digest.description, repository.description]
+            ).map { ($0["size"], $0["last_leased"]) }
         }
         guard let found else { return nil }
         // Renewing costs a commit; a lease that has used less than an eighth of its time is as good as new.
@@ -51,22 +53,35 @@ extension EmbeddedStore {
         var failure: RegistryError?
         // A second look at the catalogue: the file may have been replaced or deleted between row and open.
         for _ in 0..<2 {
+            let recent = recentBlobs.bytes(of: digest)
+            let columns = recent == nil ? "*" : "size, codec, stored_size, NULL AS inline"
             let row = try await catalogue.read { db -> BlobRow? in
-                guard let id = try db.repositoryID(repository), try db.blobSize(digest, in: id) != nil else {
-                    return nil
-                }
-                return try Row.fetchOne(
-                    db, sql: "SELECT * FROM blobs WHERE digest = ?", arguments: [digest.description]
-                )
-                .map { BlobRow($0) }
+                try Row.fetchOne(
+                    db.cachedStatement(
+                        sql: """
+                            SELECT \(columns) FROM blobs WHERE digest = ?1 AND EXISTS (
+                                SELECT 1 FROM repositories JOIN repo_blobs ON repository = repositories.id
+                                WHERE name = ?2 AND digest = ?1)
+                            """), arguments: [digest.description, repository.description]
+                ).map { BlobRow($0) }
             }
             guard let row else { throw RegistryError.unknownBlob(digest, in: repository) }
+            if let recent, recent.count == row.size {
+                let part = try ManifestAdmission.clamp(range, size: row.size, digest)
+                let chunks = ChunkSource(part.count == recent.count ? recent : Array(recent[part]))
+                while let chunk = chunks.next() { try await consume(chunk) }
+                return
+            }
             let part = try ManifestAdmission.clamp(range, size: row.size, digest)
             do {
                 if row.inline == nil, row.codec == Codec.raw.id, row.size > Codec.largestInput {
                     try await stream(digest, row, part, consume)
                 } else {
-                    let bytes = try await offload { [self] in try content(of: digest, row) }
+                    // Small ones cost less than a hop to another thread.
+                    let bytes =
+                        row.inline != nil
+                        ? try content(of: digest, row) : try await offload { [self] in try content(of: digest, row) }
+                    recentBlobs.insert(bytes, as: digest)
                     let chunks = ChunkSource(part.count == bytes.count ? bytes : Array(bytes[part]))
                     while let chunk = chunks.next() { try await consume(chunk) }
                 }
@@ -181,6 +196,7 @@ extension EmbeddedStore {
         let now = now
         try await catalogue.write { [self] db in
             let id = try db.ensureRepository(repository, now: now)
+            if try db.blobSize(digest, in: id) == nil { try db.checkQuota(prepared.size, in: repository, id) }
             if try isKept(prepared, digest, db) {
                 try db.execute(
                     sql: "UPDATE blobs SET last_leased = ? WHERE digest = ?", arguments: [now, digest.description])
@@ -225,7 +241,13 @@ extension EmbeddedStore {
                         arguments: [digest.description]) ?? false
             }
             guard isThere else { return false }
-            try db.link(digest, to: db.ensureRepository(repository, now: now))
+            let id = try db.ensureRepository(repository, now: now)
+            if try db.blobSize(digest, in: id) == nil {
+                let size = try Int.fetchOne(
+                    db, sql: "SELECT size FROM blobs WHERE digest = ?", arguments: [digest.description])
+                try db.checkQuota(size ?? 0, in: repository, id)
+            }
+            try db.link(digest, to: id)
             try db.execute(
                 sql: "UPDATE blobs SET last_leased = ? WHERE digest = ?", arguments: [now, digest.description])
             return true

@@ -47,19 +47,19 @@ extension EmbeddedStore {
                         WHERE repositories.name = ? AND tags.digest = ?
                         """, arguments: [repository.description, digest.description])
             ).min()
-            // The journal remembers deleted versions too: a number is never used twice.
-            let highest = try Tag.versions(
-                String.fetchAll(
-                    db, sql: "SELECT DISTINCT tag FROM tag_events WHERE repository = ?",
-                    arguments: [repository.description])
-            ).max()
+            let highest = try Int.fetchOne(
+                db, sql: "SELECT highest FROM versions WHERE repository = ?", arguments: [repository.description])
             let number = existing ?? (highest ?? 0) + 1
-            try put.run(db, tags: admission.tags + [.version(number)] + (existing == nil ? [.latest] : []))
+            var tags = admission.tags + [.version(number)]
+            // A protected `latest` stays where its guardian put it.
+            let movesLatest = try put.note.mayMoveProtectedTags || !db.isProtected(.latest, in: repository)
+            if existing == nil, movesLatest { tags.append(.latest) }
+            try put.run(db, tags: tags)
             return VersionReceipt(digest: digest, number: number, isNew: existing == nil)
         }
     }
 
-    private func prepare(_ admission: ManifestAdmission, in repository: RepositoryName) throws -> ManifestPut {
+    func prepare(_ admission: ManifestAdmission, in repository: RepositoryName) throws -> ManifestPut {
         ManifestPut(
             admission: admission, repository: repository,
             embedded: try admission.embedded.map { entry in
@@ -84,12 +84,14 @@ extension EmbeddedStore {
         try await deleteManifest(reference, in: repository, force: options.allowsVersionDeletion)
     }
 
-    /// Deletes a tag, or a manifest with all its tags; with `force` also versions, whose numbers stay retired.
+    /// Deletes a tag, or a manifest with all its tags; with `force` also versions, whose numbers stay retired. A deleted
+    /// manifest can be had back until its grace is over: ``undelete(_:in:)``.
     public func deleteManifest(
         _ reference: ManifestReference, in repository: RepositoryName, force: Bool
     ) async throws {
         let now = now
         let note = note
+        let keepsTrash = options.trashLifetime > 0
         try await catalogue.write { db in
             guard let id = try db.repositoryID(repository) else {
                 throw RegistryError.unknownManifest(reference, in: repository)
@@ -104,7 +106,11 @@ extension EmbeddedStore {
             let tags = try doomed.map { try Tag($0["name"]) }
             if !force, let refusal = ManifestAdmission.versionGuard(tags, in: repository) { throw refusal }
             for row in doomed {
+                try db.checkProtection(try Tag(row["name"]), in: repository, note)
                 try db.journal(row["name"], in: repository, from: row["digest"], to: nil, note: note, now: now)
+            }
+            if case .digest(let digest) = reference, keepsTrash {
+                try db.putInTrash(digest, tags: tags, of: repository, id, note: note, now: now)
             }
             try db.execute(
                 sql: "DELETE FROM tags WHERE repository = ? AND \(column) = ?",
@@ -197,7 +203,7 @@ extension EmbeddedStore {
 }
 
 /// One manifest on its way into the catalogue: everything that must happen in a single transaction.
-private struct ManifestPut: Sendable {
+struct ManifestPut: Sendable {
     let admission: ManifestAdmission
     let repository: RepositoryName
     let embedded: [(digest: Digest, blob: PreparedBlob)]
@@ -212,6 +218,7 @@ private struct ManifestPut: Sendable {
             try admission.check(needed, storedSize: try db.blobSize(needed.digest, in: id), in: repository)
         }
         for entry in embedded {
+            if try db.blobSize(entry.digest, in: id) == nil { try db.checkQuota(entry.blob.size, in: repository, id) }
             try db.putBlob(entry.digest, entry.blob, now: now)
             try db.link(entry.digest, to: id)
         }
@@ -230,6 +237,9 @@ private struct ManifestPut: Sendable {
             db, sql: "SELECT id FROM manifests WHERE repository = ? AND digest = ?",
             arguments: [id, stored.digest.description])
         let required = Set(admission.manifest.requiredBlobs.map(\.digest))
+        if let row, admission.manifest.effectiveArtifactType == MediaType.softPrompt {
+            try db.putLabels(admission.manifest.annotations, of: row)
+        }
         for blob in admission.manifest.blobs {
             try db.execute(
                 sql: "INSERT OR IGNORE INTO refs (manifest, digest, required) VALUES (?, ?, ?)",
@@ -259,6 +269,7 @@ private struct ManifestPut: Sendable {
         try ManifestAdmission.checkVersion(
             tag, was: try meant.map { try Digest($0) }, becomes: digest, in: repository)
         guard previous != digest.description else { return }
+        try db.checkProtection(tag, in: repository, note)
         try db.execute(
             sql: """
                 INSERT INTO tags (repository, name, digest, updated) VALUES (?, ?, ?, ?)

@@ -9,19 +9,15 @@ extension EmbeddedStore {
         in repository: RepositoryName, algorithm: Digest.Algorithm?
     ) async throws -> UploadSession {
         let id = UUID().uuidString.lowercased()
-        let now = now
-        _ = try OutputFile(path: files.upload(id), isNew: true)
-        try await catalogue.write { db in
-            try db.execute(
-                sql: "INSERT INTO uploads (id, repository, algorithm, offset, updated) VALUES (?, ?, ?, 0, ?)",
-                arguments: [id, repository.description, algorithm?.rawValue, now])
-        }
-        uploadHashers.withLock { $0[id] = DigestHasher(algorithm: algorithm ?? .sha256) }
+        pendingUploads.add(id, .init(repository: repository, algorithm: algorithm, begun: now))
         return UploadSession(id: id, repository: repository, offset: 0)
     }
 
     public func upload(_ id: String, in repository: RepositoryName) async throws -> UploadSession? {
-        let oldest = now - Int64(options.uploadLifetime * 1000)
+        let oldest = oldestUpload
+        if pendingUploads.find(id, in: repository, begunAfter: oldest) != nil {
+            return UploadSession(id: id, repository: repository, offset: 0)
+        }
         let offset = try await catalogue.read { db in
             try Int.fetchOne(
                 db, sql: "SELECT offset FROM uploads WHERE id = ? AND repository = ? AND updated >= ?",
@@ -34,6 +30,7 @@ extension EmbeddedStore {
         to id: String, in repository: RepositoryName, expectedOffset: Int?,
         from source: @Sendable () async throws -> [UInt8]?
     ) async throws -> UploadSession {
+        try await materialize(id, in: repository)
         let (file, offset) = try await openUpload(id, in: repository)
         defer { file.unlock() }
         if let expectedOffset, expectedOffset != offset {
@@ -67,7 +64,63 @@ extension EmbeddedStore {
         return UploadSession(id: id, repository: repository, offset: reached)
     }
 
+    /// Makes an upload that lived in memory a row and a file, before its first bytes are taken in.
+    private func materialize(_ id: String, in repository: RepositoryName) async throws {
+        let entry: PendingUploads.Entry
+        switch pendingUploads.claim(id, in: repository, begunAfter: oldestUpload) {
+        case .unknown: return
+        case .busy: throw RegistryError.uploadBusy(id, in: repository)
+        case .entry(let found): entry = found
+        }
+        do {
+            _ = try OutputFile(path: files.upload(id), isNew: true)
+            let now = now
+            try await catalogue.write { db in
+                try db.execute(
+                    sql: "INSERT INTO uploads (id, repository, algorithm, offset, updated) VALUES (?, ?, ?, 0, ?)",
+                    arguments: [id, repository.description, entry.algorithm?.rawValue, now])
+            }
+        } catch {
+            StorageFiles.remove(files.upload(id))
+            pendingUploads.release(id)
+            throw error
+        }
+        uploadHashers.withLock { $0[id] = DigestHasher(algorithm: entry.algorithm ?? .sha256) }
+        pendingUploads.remove(id)
+    }
+
+    /// Uploads last touched before this are over.
+    private var oldestUpload: Int64 { now - Int64(options.uploadLifetime * 1000) }
+
+    public func finishUpload(
+        _ id: String, in repository: RepositoryName, digest: Digest, expectedOffset: Int?,
+        from source: @Sendable () async throws -> [UInt8]?
+    ) async throws {
+        switch pendingUploads.claim(id, in: repository, begunAfter: oldestUpload) {
+        case .busy: throw RegistryError.uploadBusy(id, in: repository)
+        case .unknown:
+            _ = try await append(to: id, in: repository, expectedOffset: expectedOffset, from: source)
+            try await finishUpload(id, in: repository, digest: digest)
+        case .entry:
+            // The whole blob in one request: the way of a single push, without an upload's row and file.
+            do {
+                if let expectedOffset, expectedOffset != 0 {
+                    throw RegistryError.wrongOffset(expectedOffset, actual: 0, in: repository)
+                }
+                try await writeBlob(digest, size: nil, in: repository, from: source)
+                pendingUploads.remove(id)
+            } catch let error as RegistryError where error.code == .digestInvalid {
+                pendingUploads.remove(id)
+                throw error
+            } catch {
+                pendingUploads.release(id)
+                throw error
+            }
+        }
+    }
+
     public func finishUpload(_ id: String, in repository: RepositoryName, digest: Digest) async throws {
+        try await materialize(id, in: repository)
         let (file, offset) = try await openUpload(id, in: repository)
         defer { file.unlock() }
         try file.truncate(to: offset)
@@ -100,6 +153,7 @@ extension EmbeddedStore {
         guard try await upload(id, in: repository) != nil else {
             throw RegistryError.unknownUpload(id, in: repository)
         }
+        if pendingUploads.remove(id) { return }
         try await forgetUpload(id)
     }
 

@@ -18,6 +18,8 @@ public final class EmbeddedStore: UploadStore, VersionStore {
         public var uploadLifetime: TimeInterval = 24 * 3600
         /// How old a stray temporary file must be to be swept: 24 hours.
         public var strayLifetime: TimeInterval = 24 * 3600
+        /// How long a deleted manifest can be had back: 7 days. 0: not at all.
+        public var trashLifetime: TimeInterval = 7 * 24 * 3600
         /// Whether tags `v<N>` may be deleted (and then given away again) through the plain protocol.
         public var allowsVersionDeletion = false
         /// Who the journal of tags names when no ``ChangeNote`` is in force.
@@ -34,6 +36,10 @@ public final class EmbeddedStore: UploadStore, VersionStore {
     /// Hashes of uploads in progress, so that finishing one need not read it again. Only a cache: after a restart the
     /// file is hashed anew.
     let uploadHashers = Mutex<[String: DigestHasher]>([:])
+    /// Uploads that have begun and have no byte yet: see ``PendingUploads``.
+    let pendingUploads = PendingUploads()
+    /// Small blobs that were read lately, verified.
+    let recentBlobs = RecentBlobs(capacity: 8 << 20)
 
     /// Opens the registry in a folder, creating it when missing, and sweeps what crashes left behind.
     ///
@@ -62,6 +68,41 @@ public final class EmbeddedStore: UploadStore, VersionStore {
 
     public func repositoryExists(_ repository: RepositoryName) async throws -> Bool {
         try await catalogue.read { db in try db.repositoryID(repository) != nil }
+    }
+
+    public func repositories(holding digest: Digest) async throws -> [RepositoryName] {
+        try await catalogue.read { db in
+            try String.fetchAll(
+                db,
+                sql: """
+                    SELECT name FROM repo_blobs JOIN repositories ON repositories.id = repo_blobs.repository
+                    WHERE digest = ? ORDER BY name
+                    """, arguments: [digest.description]
+            ).map { try RepositoryName($0) }
+        }
+    }
+
+    public func checkReadiness() async throws { _ = try await repositoryExists(try RepositoryName("readiness")) }
+
+    public func statistics() async throws -> StoreStatistics? {
+        try await catalogue.read { db in
+            var result = StoreStatistics()
+            func count(_ table: String) throws -> Int {
+                try Int.fetchOne(db, sql: "SELECT count(*) FROM \(table)") ?? 0
+            }
+            result.repositories = try count("repositories")
+            result.manifests = try count("manifests")
+            result.tags = try count("tags")
+            result.openUploads = try count("uploads")
+            if let row = try Row.fetchOne(
+                db, sql: "SELECT count(*), coalesce(sum(size), 0), coalesce(sum(stored_size), 0) FROM blobs")
+            {
+                result.blobs = row[0]
+                result.blobBytes = row[1]
+                result.storedBytes = row[2]
+            }
+            return result
+        }
     }
 
     /// Removes temporary files and uploads that nobody has touched for long.

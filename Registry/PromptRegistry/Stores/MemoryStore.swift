@@ -246,6 +246,12 @@ public final class MemoryStore: UploadStore, VersionStore {
         state.withLock { $0.repositories[repository] != nil }
     }
 
+    public func repositories(holding digest: Digest) async throws -> [RepositoryName] {
+        state.withLock { state in
+            state.repositories.filter { $0.value.blobs.contains(digest) }.map(\.key).sorted()
+        }
+    }
+
     // MARK: - Uploads
 
     public func beginUpload(

@@ -8,8 +8,25 @@ import SoftPrompts
 
 struct PromptCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "prompt", abstract: "List, show, tag and export stored prompts.",
-        subcommands: [PromptListCommand.self, PromptShowCommand.self, PromptTagCommand.self, PromptExportCommand.self])
+        commandName: "prompt", abstract: "List, show, compare, tag, sign, export and delete stored prompts.",
+        groupedSubcommands: [
+            CommandGroup(
+                name: "Look",
+                subcommands: [
+                    PromptListCommand.self, PromptShowCommand.self, PromptDiffCommand.self, PromptLogCommand.self,
+                    PromptLineageCommand.self,
+                ]),
+            CommandGroup(
+                name: "Change",
+                subcommands: [
+                    PromptTagCommand.self, PromptRollbackCommand.self, PromptProtectCommand.self,
+                    PromptDeleteCommand.self, PromptUndeleteCommand.self, PromptLockCommand.self,
+                    PromptCompressCommand.self,
+                ]),
+            CommandGroup(
+                name: "Move", subcommands: [PromptExportCommand.self, PromptImportCommand.self]),
+            CommandGroup(name: "Trust", subcommands: [PromptVerifyCommand.self, PromptTrustCommand.self]),
+        ])
 }
 
 /// A stored version as lists and JSON show it.
@@ -37,15 +54,47 @@ struct PromptListCommand: AsyncParsableCommand {
 
     @Argument(help: "Only versions of this prompt.") var name: String?
     @Option(help: "Only prompts trained on this model (a GGUF file).") var base: String?
+    @Option(help: "The same by the model's fingerprint, as `incipit fingerprint` prints it.") var baseFingerprint: String?
+    @Option(help: "Only prompts for this task.") var task: String?
+    @Option(help: "Only prompts with this label, KEY=VALUE; may come several times.") var label: [String] = []
+    @Option(help: "Only prompts with a metric in this range, NAME>=VALUE or NAME<=VALUE; may come several times.")
+    var metric: [String] = []
+    @Option(help: "At most so many.") var limit: Int?
+    @Option(help: "Leave out so many at the beginning.") var offset = 0
     @Flag(help: "Print JSON.") var json = false
+
+    func validate() throws {
+        if let limit, limit < 1 { throw ValidationError("--limit must be at least 1, not \(limit).") }
+        if offset < 0 { throw ValidationError("--offset must be at least 0, not \(offset).") }
+        for text in metric where PromptQuery.MetricBound(text) == nil {
+            throw ValidationError("--metric is NAME>=VALUE or NAME<=VALUE, not \(text).")
+        }
+        for text in label where !text.dropFirst().contains("=") {
+            throw ValidationError("--label is KEY=VALUE, not \(text).")
+        }
+    }
 
     func run() async throws {
         let home = Home()
         let fingerprint = try base.map { path in
             try ModelFingerprint.compute(of: try GGUFFile(path: path), cacheFolder: home.cache + "/fingerprints").base
         }
-        let records = try await PromptStore(home: home).registry.list(
-            base: fingerprint, name: try name.map(PromptStore.name))
+        var query = PromptQuery()
+        query.base = try fingerprint.map { try Digest($0.fingerprint) }
+        if let baseFingerprint { query.base = try Digest(baseFingerprint) }
+        query.repository = try name.map(PromptStore.name)
+        query.task = task
+        for text in label {
+            let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            query.labels[String(parts[0])] = String(parts[1])
+        }
+        query.metrics = metric.compactMap { PromptQuery.MetricBound($0) }
+        query.limit = limit
+        query.offset = offset
+        var records = try await PromptStore(home: home).registry.search(query)
+        if query.metrics.isEmpty, limit == nil {
+            records.sort { ($0.name, $0.version ?? .max) < ($1.name, $1.version ?? .max) }
+        }
         let rows = records.map(PromptRow.init)
         if json { return try Output.json(rows) }
         if rows.isEmpty {
@@ -118,6 +167,7 @@ struct PromptTagCommand: AsyncParsableCommand {
 
     @Argument(help: "NAME:TAG or NAME@DIGEST that the tag shall point at.") var reference: String
     @Argument(help: "The tag to set.") var tag: String
+    @Option(help: "The reason, for the journal (incipit prompt log); needed for protected tags.") var why: String?
 
     func run() async throws {
         let target = try PromptStore.localReference(reference)
@@ -126,26 +176,97 @@ struct PromptTagCommand: AsyncParsableCommand {
                 .usage, "\(tag) would pass for a version number, and those only `tune` gives out; choose a word")
         }
         let store = try PromptStore()
-        try await store.registry.setTag(
-            try Tag(tag), to: target.reference ?? .tag(.latest), of: target.repository)
+        let name = try Tag(tag)
+        let note = ChangeNote(who: NSUserName(), why: why ?? "", mayMoveProtectedTags: why != nil)
+        try await ChangeNote.$current.withValue(note) {
+            try await store.registry.setTag(name, to: target.reference ?? .tag(.latest), of: target.repository)
+        }
         Output.line("\(target.repository):\(tag) is \(target.reference.map { "\($0)" } ?? "latest")")
     }
 }
 
 struct PromptExportCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "export", abstract: "Write a version as a folder that Hugging Face PEFT loads.")
+        commandName: "export",
+        abstract: "Write a version as a folder that Hugging Face PEFT loads, or as an OCI layout.",
+        discussion: """
+            incipit prompt export team/task:v3 folder                   files for PEFT
+            incipit prompt export team/task:v3 layout --layout          an OCI image layout, as skopeo's oci: reads it
+            incipit prompt export team/task:v3 task.tar                 the same in one file
+
+            A layout keeps everything: manifest, digests, signatures. Several prompts may go into one folder.
+            """)
 
     @Argument(help: "NAME, NAME:TAG or NAME@DIGEST.") var reference: String
-    @Argument(help: "Folder to write; made when missing.") var folder: String
+    @Argument(help: "Folder to write, made when missing; or a file NAME.tar.") var folder: String
+    @Flag(help: "Write an OCI image layout.") var layout = false
+    @Flag(help: "Write the stored files of an int8 prompt as they are, not as F32 for PEFT.") var exact = false
 
     func run() async throws {
-        _ = try PromptStore.localReference(reference)
+        let target = try PromptStore.localReference(reference)
+        if layout || folder.hasSuffix(".tar") { return try await exportLayout(target) }
         let loaded = try await PromptStore().registry.load(reference)
         try Home.makeFolder(folder)
-        try loaded.files.write(toFolder: folder)
+        // PEFT cannot load int8: it gets the values that the codes stand for.
+        let isQuantized = loaded.record.dtype == "I8" && !exact
+        try (isQuantized ? try SoftPromptFile(loaded.prompt) : loaded.files).write(toFolder: folder)
         Output.line(
             "wrote \(SoftPromptFile.tensorFileName), \(SoftPromptFile.peftConfigurationFileName) and "
                 + "\(SoftPromptFile.configurationFileName) to \(folder)")
+    }
+
+    private func exportLayout(_ target: Reference) async throws {
+        let store = try PromptStore().store
+        let isArchive = folder.hasSuffix(".tar")
+        let place = isArchive ? folder + ".layout-" + UUID().uuidString.lowercased() : folder
+        defer { if isArchive { try? FileManager.default.removeItem(atPath: place) } }
+        let layout = try LayoutStore(path: place, repository: target.repository, create: true)
+        let receipt = try await copyArtifact(
+            target.reference ?? .tag(.latest), from: store, repository: target.repository, to: layout,
+            repository: target.repository, includeReferrers: true)
+        if isArchive { try layout.writeArchive(to: folder) }
+        Output.line("wrote \(target.repository)@\(receipt.digest) to \(folder)")
+    }
+}
+
+struct PromptImportCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "import", abstract: "Take prompts in from an OCI image layout, a folder or tar.",
+        discussion: """
+            incipit prompt import task.tar                          under the names it gives
+            incipit prompt import layout --as team/task             under this name
+            skopeo copy docker://host/team/task:v1 oci:layout:v1 && incipit prompt import layout --as team/task
+            """)
+
+    @Argument(help: "Folder or tar archive.", completion: .file()) var path: String
+    @Option(name: .customLong("as"), help: "The name for entries that say none themselves.") var name: String?
+
+    func run() async throws {
+        let fallback = try name.map(PromptStore.name)
+        let store = try PromptStore()
+        let anonymous = try RepositoryName("imported")
+        let layout = try LayoutStore(path: path, repository: fallback ?? anonymous)
+        let policy = try TrustPolicy(path: Home().trustPolicy)
+        var count = 0
+        for repository in try await layout.repositories() {
+            for tag in try await layout.tags(in: repository, last: nil, limit: nil)
+            where !tag.isBaseAnchor && !tag.isReferrersFallback {
+                guard let stored = try await layout.manifest(.tag(tag), in: repository),
+                    let manifest = try? Manifest.parse(stored.bytes, mediaType: stored.mediaType),
+                    manifest.effectiveArtifactType == MediaType.softPrompt
+                else { continue }
+                guard repository != anonymous || fallback != nil else {
+                    throw CommandFailure(.usage, "the layout does not name its prompts; give a name: --as NAME")
+                }
+                try await policy.check(stored, in: repository, of: layout, names: [repository])
+                let receipt = try await copyArtifact(
+                    .tag(tag), from: layout, repository: repository, to: store.store, repository: repository,
+                    includeReferrers: true)
+                _ = try await store.registry.load(.digest(receipt.digest), of: repository)
+                Output.line("imported \(repository):\(tag)  \(receipt.digest)")
+                count += 1
+            }
+        }
+        if count == 0 { throw CommandFailure(.data, "there is no tagged soft prompt in \(path)") }
     }
 }

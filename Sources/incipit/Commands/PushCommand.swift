@@ -9,6 +9,9 @@ struct RemoteOptions: ParsableArguments {
     @Flag(help: "Speak plain HTTP (the default for loopback addresses).") var plainHTTP = false
     @Option(name: .customLong("authfile"), help: "Credentials file (default: those of podman and docker).")
     var authFile: String?
+    @Option(
+        name: .customLong("ca"), help: "PEM file of certificates to trust besides the system's.", completion: .file())
+    var authorities: String?
 
     /// A reference that must name a host.
     func remote(_ text: String) throws -> (store: RemoteStore, reference: Reference) {
@@ -19,10 +22,14 @@ struct RemoteOptions: ParsableArguments {
         guard let host = reference.host else {
             throw CommandFailure(.usage, "“\(text)” names no registry; write HOST[:PORT]/\(text)")
         }
-        let store = try RemoteStore(
+        return (try store(host: host), reference)
+    }
+
+    /// A registry by its host.
+    func store(host: String) throws -> RemoteStore {
+        try RemoteStore(
             host: RegistryHost(host, plainHTTP: plainHTTP ? true : nil), authenticationFile: authFile,
-            onWarning: { Output.note("warning from \(host): \($0)") })
-        return (store, reference)
+            authorities: authorities, onWarning: { Output.note("warning from \(host): \($0)") })
     }
 }
 
@@ -96,6 +103,7 @@ struct PullCommand: AsyncParsableCommand {
         let tag = local?.tag ?? reference.tag
         let store = try PromptStore()
         let wanted = reference.reference ?? .tag(.latest)
+        let policy = try TrustPolicy(path: Home().trustPolicy)
         // Look before copying: another kind of artifact shall not end up among the prompts.
         if let found = try await origin.manifest(wanted, in: reference.repository) {
             let type: String?
@@ -106,12 +114,16 @@ struct PullCommand: AsyncParsableCommand {
                 throw RegistryError(
                     .notASoftPrompt, "\(source) is not a soft prompt: its artifact type is \(type ?? "not given")")
             }
+            try await policy.check(
+                found, in: reference.repository, of: origin, names: [reference.repository, name])
         }
+        let isCovered = policy.covers(reference.repository) || policy.covers(name)
         let line = CopyLine()
         defer { line.finish() }
         let receipt = try await copyArtifact(
             wanted, from: origin, repository: reference.repository, to: store.store,
-            repository: name, as: tag.map { [$0] } ?? [], includeReferrers: referrers, progress: { line.update($0) })
+            repository: name, as: tag.map { [$0] } ?? [], includeReferrers: referrers || isCovered,
+            progress: { line.update($0) })
         line.finish()
         // What was pulled must be a prompt, whole and readable: say so now rather than at the first attach.
         let loaded = try await store.registry.load(.digest(receipt.digest), of: name)

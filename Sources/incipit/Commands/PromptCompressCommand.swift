@@ -1,0 +1,154 @@
+import ArgumentParser
+import Foundation
+import Generation
+import Kernels
+import LanguageModels
+import OCIArtifacts
+import PromptRegistry
+import Safetensors
+import SoftPrompts
+
+struct PromptCompressCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "compress", abstract: "Show what storing a prompt less exactly saves and costs; store it so.",
+        discussion: """
+            Shows for each type (F32, BF16, F16, and I8 with a scale for each token or head) the bytes of the file and at \
+            rest, and how far values move. With the base model it also measures what matters: the mean KL divergence \
+            (in nats a token) of the model's predictions on probe texts from those with the exact prompt. --store then \
+            stores the smallest type that stays within --limit as the next version, with the old one as its parent.
+
+              incipit prompt compress team/task:v3
+              incipit prompt compress team/task:v3 --base model.gguf --probe texts.txt --store
+            """)
+
+    @Argument(help: "NAME, NAME:TAG or NAME@DIGEST.") var reference: String
+    @Option(help: "The base model, to measure divergence with.", completion: .file(extensions: ["gguf"])) var base:
+        String?
+    @Option(help: "A text file, one probe a line (default: a few general sentences).", completion: .file())
+    var probe: String?
+    @Option(help: "The most divergence to accept, in nats a token.") var limit = 0.001
+    @Flag(help: "Store the smallest type within the limit as the next version.") var store = false
+    @Flag(help: "Print JSON.") var json = false
+
+    func validate() throws {
+        try Optional(limit).checked("--limit", in: 0...100)
+        if store, base == nil {
+            throw ValidationError("--store needs --base: nothing is stored less exactly unmeasured.")
+        }
+    }
+
+    func run() async throws {
+        let target = try PromptStore.localReference(reference)
+        let registry = try PromptStore().registry
+        let loaded = try await registry.load(target.reference ?? .tag(.latest), of: target.repository)
+        let gate = try base.map { try DivergenceGate(model: $0, prompt: loaded.prompt, probes: try probes()) }
+        let rows = try await PromptCompression.measure(
+            loaded.prompt, gate: gate.map { gate in { try gate.divergence(of: $0) } })
+        if json { try Output.json(rows) } else { show(rows) }
+        guard store, let choice = PromptCompression.choice(rows, limit: limit),
+            let type = SafetensorsType(name: choice.type)
+        else { return }
+        guard choice.type != loaded.record.dtype else {
+            return Output.note("\(choice.type), which it is stored as, is the smallest within \(limit): nothing to do")
+        }
+        var annotations = loaded.record.annotations.filter {
+            $0.key == AnnotationKey.task || $0.key.hasPrefix(AnnotationKey.labelPrefix)
+        }
+        annotations["dev.incipit.compression.kl"] = choice.divergence.map { String(format: "%.3g", $0) }
+        let receipt = try await registry.store(
+            loaded.prompt, name: target.repository, type: type, parent: loaded.record.digest,
+            metrics: loaded.record.metrics, annotations: annotations)
+        Output.note("stored as \(target.repository):\(receipt.tag) in \(choice.type)")
+    }
+
+    private func show(_ rows: [CompressionRow]) {
+        let exact = Double(rows.first { $0.type == "F32" }?.fileBytes ?? 1)
+        Output.line(
+            Output.table(
+                ["type", "file", "at rest", "of F32", "rel. error", "max. error", "KL"],
+                rows.map { row in
+                    [
+                        row.type, String(row.fileBytes), String(row.storedBytes),
+                        String(format: "%.3f", Double(row.storedBytes) / exact),
+                        String(format: "%.2e", row.relativeError), String(format: "%.2e", row.largestError),
+                        row.divergence.map { String(format: "%.2e", $0) } ?? "–",
+                    ]
+                }))
+    }
+
+    private func probes() throws -> [String] {
+        guard let probe else { return Self.generalProbes }
+        guard let data = FileManager.default.contents(atPath: probe) else {
+            throw CommandFailure(.notFound, "there is no file \(probe)")
+        }
+        let lines = String(decoding: data, as: UTF8.self).split(whereSeparator: \.isNewline).map(String.init)
+        guard !lines.isEmpty else { throw CommandFailure(.data, "\(probe) has no lines") }
+        return Array(lines.prefix(200))
+    }
+
+    private static let generalProbes = [
+        "The committee will meet on Tuesday to decide whether the bridge can be opened to traffic.",
+        "Water expands when it freezes, which is why pipes burst in cold winters.",
+        "She had read the letter twice before she understood what her brother wanted.",
+        "Prices rose by two per cent last year, less than most economists had expected.",
+        "To make the dough, mix flour, salt and yeast, then add lukewarm water.",
+        "I waited an hour for the food, and when it came it was cold.",
+    ]
+}
+
+/// Compares a model's predictions under two forms of one prompt.
+private final class DivergenceGate {
+    private let model: LoadedModel
+    private let probes: [[Int]]
+    /// Log-probabilities with the exact prompt, a row for each position of each probe.
+    private var expected: [[Float]] = []
+    private let vocabulary: Int
+    private static let longestProbe = 128
+
+    init(model path: String, prompt: SoftPrompt, probes: [String]) throws {
+        let model = try ModelLoader.load(path: path, pool: ThreadPool(threadCount: CPUTopology.usableCoreCount))
+        self.model = model
+        let fingerprint = try model.fingerprint(cache: Home().cache)
+        guard fingerprint.base.fingerprint == prompt.base.fingerprint else {
+            throw CommandFailure(
+                .wrongBase,
+                "\(path) is not the base that the prompt was trained on (\(prompt.baseName), \(prompt.base.fingerprint))"
+            )
+        }
+        vocabulary = model.model.shape.vocabularySize
+        self.probes = probes.map {
+            Array(model.tokenizer.encode($0, parseSpecial: false, addSpecial: true).prefix(Self.longestProbe))
+        }.filter { !$0.isEmpty }
+        expected = try logProbabilities(prompt)
+    }
+
+    private func logProbabilities(_ prompt: SoftPrompt) throws -> [[Float]] {
+        let session = try Session(
+            model: model.model, attachment: try PromptAttachment(prompt, shape: model.model.shape), cacheElement: .f32)
+        var rows: [[Float]] = []
+        for tokens in probes {
+            session.reset()
+            let logits = try session.append(tokens, logitCount: tokens.count)
+            for position in 0..<tokens.count {
+                let row = logits[(position * vocabulary)..<((position + 1) * vocabulary)]
+                let top = row.max() ?? 0
+                let total = row.reduce(0.0) { $0 + Double(Foundation.exp($1 - top)) }
+                let shift = top + Float(Foundation.log(total))
+                rows.append(row.map { $0 - shift })
+            }
+        }
+        return rows
+    }
+
+    /// Mean over all positions of KL(exact ‖ changed), in nats.
+    func divergence(of prompt: SoftPrompt) throws -> Double {
+        var sum = 0.0
+        for (p, q) in zip(expected, try logProbabilities(prompt)) {
+            var row = 0.0
+            for index in p.indices { row += Double(Foundation.exp(p[index])) * Double(p[index] - q[index]) }
+            // Rounding alone can make it negative by a hair.
+            sum += max(0, row)
+        }
+        return sum / Double(max(1, expected.count))
+    }
+}
