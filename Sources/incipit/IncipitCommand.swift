@@ -29,6 +29,11 @@ struct IncipitCommand: AsyncParsableCommand {
                 subcommands: [
                     TuneCommand.self, EvalCommand.self, RunCommand.self, PromptCommand.self, MethodsCommand.self,
                 ]),
+            CommandGroup(
+                name: "Models",
+                subcommands: [
+                    ChatCommand.self, EmbedCommand.self, GrammarCommand.self, PerplexityCommand.self, BenchCommand.self,
+                ]),
             CommandGroup(name: "Registry", subcommands: [PushCommand.self, PullCommand.self, ServeCommand.self]),
             CommandGroup(
                 name: "Model files",
