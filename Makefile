@@ -34,6 +34,7 @@ oracles: build ## Logits, perplexity and training losses against transformers, l
 	@Tests/Oracles/run.sh
 	@Tests/Oracles/architectures.sh
 	@Tests/Oracles/tokenizers/run.sh
+	@Tests/Oracles/sampling.sh
 
 tokenizers: ## Ids of random texts before and after converting tokenizers, against tokenizers and SentencePiece
 	@Tests/Oracles/tokenizers.sh

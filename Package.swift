@@ -69,7 +69,8 @@ let package = Package(
             ],
             path: "Sources/LanguageModels", swiftSettings: checked),
         .target(
-            name: "Generation", dependencies: ["LanguageModels", "SoftPrompts", "ByteIO", "ChatTemplates"], path: "Sources/Generation",
+            name: "Generation", dependencies: ["LanguageModels", "SoftPrompts", "ByteIO", "ChatTemplates"],
+            path: "Sources/Generation",
             swiftSettings: checked),
         .target(
             name: "PromptTuning", dependencies: ["LanguageModels", "SoftPrompts", "Safetensors"],
@@ -140,7 +141,8 @@ let package = Package(
         test(
             "Generation",
             [
-                "Fixtures", "LanguageModels", "SoftPrompts", "Kernels", "Tokenization", "TokenizerFiles", "GGUF", "ByteIO",
+                "Fixtures", "LanguageModels", "SoftPrompts", "Kernels", "Tokenization", "TokenizerFiles", "GGUF",
+                "ByteIO",
                 "ChatTemplates",
             ]),
         test("PromptTuning", ["Fixtures", "LanguageModels", "Kernels", "TestSupport", "Tokenization"]),

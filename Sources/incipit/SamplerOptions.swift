@@ -10,14 +10,16 @@ struct SamplerOptions: ParsableArguments {
     @Option(help: "Power of the entropy's share with which it moves.") var dynatempExp: Float = 1
     @Option(help: "Keep tokens of the most typical surprise up to this probability; 1 keeps all.") var typical: Float =
         1
-    @Option(help: "Keep logits at most this many standard deviations below the highest; 0 keeps all.")
+    @Option(
+        parsing: .unconditional,
+        help: "Keep logits at most this many standard deviations below the highest; 0 keeps all.")
     var topNSigma: Float = 0
     @Option(help: "How often XTC removes the top choices; 0: never.") var xtcProbability: Float = 0
     @Option(help: "Probability from which a token is a top choice to XTC.") var xtcThreshold: Float = 0.1
     @Option(help: "DRY's strength against repeated passages; 0: off, 0.8 is usual.") var dryMultiplier: Float = 0
     @Option(help: "By how much DRY's penalty grows with each token repeated.") var dryBase: Float = 1.75
     @Option(help: "Repetitions shorter than this cost nothing in DRY.") var dryAllowedLength = 2
-    @Option(help: "How many of the last tokens DRY looks at; -1: all.") var dryLastN = -1
+    @Option(parsing: .unconditional, help: "How many of the last tokens DRY looks at; -1: all.") var dryLastN = -1
     @Option(
         name: .customLong("dry-sequence-breaker"),
         help:
@@ -28,9 +30,12 @@ struct SamplerOptions: ParsableArguments {
         0
     @Option(help: "The surprise that mirostat aims at, in bits a token.") var mirostatTau: Float = 5
     @Option(help: "How fast mirostat corrects itself.") var mirostatEta: Float = 0.1
-    @Option(help: "Subtract this from a token's logit for each time it has come.") var frequencyPenalty: Float = 0
-    @Option(help: "Subtract this from the logits of tokens that have come.") var presencePenalty: Float = 0
-    @Option(help: "How many of the last tokens the three penalties look at; -1: all.") var repeatLastN = 64
+    @Option(parsing: .unconditional, help: "Subtract this from a token's logit for each time it has come.")
+    var frequencyPenalty: Float = 0
+    @Option(parsing: .unconditional, help: "Subtract this from the logits of tokens that have come.")
+    var presencePenalty: Float = 0
+    @Option(parsing: .unconditional, help: "How many of the last tokens the three penalties look at; -1: all.")
+    var repeatLastN = 64
     @Option(help: "ID+BIAS or ID-BIAS: add to a token's logit; ID-inf forbids it. May be repeated.")
     var logitBias: [String] = []
     @Option(

@@ -103,6 +103,10 @@ import TokenizerFiles
                 settings.dryAllowedLength = a[2].int
                 settings.dryWindow = a[3].int < 0 ? nil : a[3].int
                 settings.drySequenceBreakers = a[4].strings
+            case "mirostat":
+                settings.mirostat = a[0].int
+                (settings.mirostatTarget, settings.mirostatRate) = (a[1].float, a[2].float)
+                settings.order = []
             default: Issue.record("unknown step \(step.name)")
             }
         }

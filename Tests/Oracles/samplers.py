@@ -76,7 +76,12 @@ def main():
 
     def case(seed, count, scale, steps, accepted=()):
         values = logits(seed, count, scale)
-        left, _ = apply([make[name](*arguments) for name, *arguments in steps], values, accepted)
+        mirostat = {
+            1: lambda tau, eta: L.llama_sampler_init_mirostat(count, 1, tau, eta, 100),
+            2: lambda tau, eta: L.llama_sampler_init_mirostat_v2(1, tau, eta),
+        }
+        left, _ = apply([mirostat[x[0]](*x[1:]) if name == "mirostat" else make[name](*x) for name, *x in steps],
+                        values, accepted)
         cases.append({
             "seed": seed, "count": count, "scale": scale, "steps": [{"name": n, "arguments": list(x)} for n, *x in steps],
             "accepted": list(accepted), "left": len(left),
@@ -130,8 +135,12 @@ def main():
         for texts_ in (["\n", ":", "\"", "*"], ["THE END", "story. THE"], ["user: hello"], ["aaaa aaaa"], []):
             seed += 1
             case(seed, size, 1.0, [("dry", 0.9, 1.6, 1, -1, texts_)], encode(text))
-    # Mirostat draws by itself: its μ over a few steps, from the surprise of whatever it drew, cannot be compared with
-    # another generator's draws; what it draws from can. With a peak that takes all probability the draw is certain.
+    # Mirostat draws with a generator of its own; what it draws from is what can be compared.
+    for count in (7, 300, 5000):
+        for scale in (0.3, 1.0, 3.0):
+            for arguments in ((1, 5.0, 0.1), (1, 2.0, 0.1), (1, 0.5, 0.1), (2, 5.0, 0.1), (2, 2.0, 0.1), (2, 0.5, 0.1)):
+                seed += 1
+                case(seed, count, scale, [("mirostat", *arguments)])
     json.dump({"source": "llama-cpp-python " + __import__("llama_cpp").__version__, "vocabulary": size, "cases": cases},
               open(a.out, "w"), separators=(",", ":"))
     print(f"{len(cases)} cases")

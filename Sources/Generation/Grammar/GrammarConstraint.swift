@@ -35,10 +35,10 @@ public struct GrammarConstraint: Sendable {
     public var endToken: Int { vocabulary.endOfGeneration.min() ?? 0 }
 
     /// Whether the grammar allows a token next. Costs one step a byte.
-    public mutating func allows(_ token: Int) -> Bool {
+    public func allows(_ token: Int) -> Bool {
         if failure != nil || hasEnded { return vocabulary.endOfGeneration.contains(token) }
         if vocabulary.endOfGeneration.contains(token) { return isAccepting }
-        return next(token) != GrammarStates.dead
+        return (try? next(token)) ?? GrammarStates.dead != GrammarStates.dead
     }
 
     /// The tokens that the grammar allows next, as bits by id; nil when there is none, which is a failure.
@@ -83,25 +83,24 @@ public struct GrammarConstraint: Sendable {
             }
             return
         }
-        let next = next(token)
-        guard next != GrammarStates.dead else {
-            failure = failure ?? GrammarError(.noToken, "token \(token) is not what the grammar allows here")
+        do throws(GrammarError) {
+            let next = try next(token)
+            guard next != GrammarStates.dead else {
+                throw GrammarError(.noToken, "token \(token) is not what the grammar allows here")
+            }
+            state = next
+        } catch {
+            failure = error
             return
         }
-        state = next
         if let (fresh, place) = automaton.renewedIfLarge(keeping: state) { (automaton, state) = (fresh, place) }
     }
 
-    private mutating func next(_ token: Int) -> Int32 {
+    private func next(_ token: Int) throws(GrammarError) -> Int32 {
         guard vocabulary.bytes.indices.contains(token), !vocabulary.bytes[token].isEmpty else {
             return GrammarStates.dead
         }
-        do {
-            return try automaton.follow(state, vocabulary.bytes[token])
-        } catch {
-            failure = error
-            return GrammarStates.dead
-        }
+        return try automaton.follow(state, vocabulary.bytes[token])
     }
 }
 

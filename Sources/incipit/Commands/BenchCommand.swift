@@ -134,7 +134,7 @@ struct BenchCommand: ParsableCommand {
         let element: KVElement = cacheType == "f32" ? .f32 : .f16
         let clock = ContinuousClock()
         func sample(generate: Int) throws -> Double {
-            let cache = model.makeCache(element: element, capacity: length)
+            let cache = model.makeCache(element: element)
             func run(_ range: Range<Int>) throws {
                 _ = try model.forward(.tokens(Array(ids[range])), cache: cache, workspace: workspace, logitCount: 1)
             }

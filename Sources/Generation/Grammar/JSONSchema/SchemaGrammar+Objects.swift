@@ -48,8 +48,9 @@ extension SchemaGrammar {
             let key = GBNF.literal(JSONValue.string(member.key).compactText + ":")
             let pair = rule(name + "-" + member.key + "-kv", "\(key) \(space) \(value)")
             let oldFirst = first
-            let isReachedEmpty = isRequired ? "" : oldFirst.isEmpty ? " | " : " | \(oldFirst)"
-            first = rule(name + "-" + member.key + "-first", "\(pair) \(rest)\(isReachedEmpty)")
+            let begun = "\(pair) \(rest)"
+            let choice = oldFirst.isEmpty ? "(\(begun))?" : "\(begun) | \(oldFirst)"
+            first = rule(name + "-" + member.key + "-first", isRequired ? begun : choice)
             let next = isRequired ? "\",\" \(space) \(pair) \(rest)" : "(\",\" \(space) \(pair))? \(rest)"
             rest = rule(name + "-" + member.key + "-rest", next)
         }
