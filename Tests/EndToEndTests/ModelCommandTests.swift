@@ -65,9 +65,8 @@ struct ModelCommandTests {
             #"{"properties": {"n": {"type": "integer", "minimum": 10, "maximum": 20}, "ok": {"type": "boolean"}}, "required": ["n", "ok"]}"#
         let result = try await report(
             machine, ["run", TinyTask.model, "--json-schema", schema, "--temperature", "2", "--seed", "3", "The"])
-        let value = try #require(
-            try JSONSerialization.jsonObject(with: Data(try #require(result["text"] as? String).utf8)) as? [String: Any]
-        )
+        let text = try #require(result["text"] as? String)
+        let value = try #require(try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])
         #expect((10...20).contains(try #require(value["n"] as? Int)) && value["ok"] is Bool)
 
         let printed = try await machine.succeed("grammar", "--json-schema", schema).output
@@ -161,7 +160,7 @@ struct ModelCommandTests {
         let result = try await report(
             machine, ["embed", TinyTask.model, "the red eel in the river", "the red eel in the lake", "0 1 2 3"])
         let texts = try #require(result["texts"] as? [[String: Any]])
-        let vectors = try texts.map { try #require(($0["embeddings"] as? [[Double]])?.first) }
+        let vectors = texts.compactMap { ($0["embeddings"] as? [[Double]])?.first }
         #expect(vectors.count == 3 && vectors.allSatisfy { $0.count == 64 })
         func cosine(_ a: Int, _ b: Int) -> Double { zip(vectors[a], vectors[b]).reduce(0) { $0 + $1.0 * $1.1 } }
         #expect((0..<3).allSatisfy { abs(cosine($0, $0) - 1) < 1e-5 })
