@@ -45,6 +45,7 @@ oracles: build formats ## Logits, perplexity and training losses against transfo
 	@Tests/Oracles/run.sh
 	@Tests/Oracles/architectures.sh
 	@Tests/Oracles/tokenizers/run.sh
+	@Tests/Oracles/sampling.sh
 
 formats: build ## Conversion, quantization and importance against transformers, ggml and llama.cpp; large models
 	@Tests/Oracles/conversion.sh

@@ -71,7 +71,8 @@ let package = Package(
             ],
             path: "Sources/LanguageModels", swiftSettings: checked),
         .target(
-            name: "Generation", dependencies: ["LanguageModels", "SoftPrompts"], path: "Sources/Generation",
+            name: "Generation", dependencies: ["LanguageModels", "SoftPrompts", "ByteIO", "ChatTemplates"],
+            path: "Sources/Generation",
             swiftSettings: checked),
         .target(
             name: "PromptTuning", dependencies: ["LanguageModels", "SoftPrompts", "Safetensors"],
@@ -142,7 +143,13 @@ let package = Package(
         test(
             "LanguageModels",
             ["Fixtures", "GGUF", "TensorTypes", "Kernels", "Layers", "SoftPrompts", "PromptTuning", "TestSupport"]),
-        test("Generation", ["Fixtures", "LanguageModels", "SoftPrompts", "Kernels", "Tokenization"]),
+        test(
+            "Generation",
+            [
+                "Fixtures", "LanguageModels", "SoftPrompts", "Kernels", "Tokenization", "TokenizerFiles", "GGUF",
+                "ByteIO",
+                "ChatTemplates",
+            ]),
         test("PromptTuning", ["Fixtures", "LanguageModels", "Kernels", "TestSupport", "Tokenization"]),
         test("Evaluation", ["Fixtures", "Generation", "LanguageModels", "Kernels", "PromptTuning"]),
         test("OCIArtifacts", [crypto]),

@@ -53,6 +53,7 @@ struct SamplingOptions: ParsableArguments {
     @Option(help: "Seed of the draws (default: another each time).") var seed: UInt64?
     @Option(help: "Tokens to write at most.") var maxTokens = 256
     @Option(help: "End before this text appears; may be given several times.") var stop: [String] = []
+    @OptionGroup(title: "Sampler options") var chain: SamplerOptions
     @Option(help: "Number format of cached keys and values: f16 or f32.") var cacheType = "f16"
 
     func validate() throws {
@@ -60,14 +61,18 @@ struct SamplingOptions: ParsableArguments {
         if !["f16", "f32"].contains(cacheType) {
             throw ValidationError("--cache-type must be f16 or f32, not \(cacheType).")
         }
-        do { try settings().validate() } catch { throw ValidationError("\(error).") }
+        do { _ = try settings() } catch { throw ValidationError("\(error).") }
     }
 
     var cacheElement: KVElement { cacheType == "f32" ? .f32 : .f16 }
 
-    func settings() -> SamplerSettings {
-        SamplerSettings(
+    /// - Throws: `SamplerSettingsError` for a value that makes no sense.
+    func settings() throws -> SamplerSettings {
+        var settings = SamplerSettings(
             temperature: temperature, topK: topK, topP: topP, minP: minP, repetitionPenalty: repetitionPenalty,
             seed: seed ?? .random(in: .min ... .max))
+        try chain.apply(to: &settings)
+        try settings.validate()
+        return settings
     }
 }

@@ -60,6 +60,7 @@ enum ErrorReport {
             is TokenizationError, is SoftPromptError, is TemplateError:
             return .data
         case is SamplerSettingsError: return .usage
+        case let error as GrammarError: return error.code == .noToken ? .failure : .data
         default:
             let module = String(reflecting: type(of: error)).prefix { $0 != "." }
             // ArgumentParser's own errors: it knows how to show usage beside them.

@@ -30,6 +30,11 @@ struct IncipitCommand: AsyncParsableCommand {
                     TuneCommand.self, EvalCommand.self, RunCommand.self, PromptCommand.self, MethodsCommand.self,
                 ]),
             CommandGroup(
+                name: "Models",
+                subcommands: [
+                    ChatCommand.self, EmbedCommand.self, GrammarCommand.self, PerplexityCommand.self, BenchCommand.self,
+                ]),
+            CommandGroup(
                 name: "Registry",
                 subcommands: [
                     PushCommand.self, PullCommand.self, LoginCommand.self, LogoutCommand.self, ServeCommand.self,

@@ -18,5 +18,18 @@ enum Interrupt {
         }
     }
 
+    /// Turns Ctrl-C into the flag for as long as an answer is written, however often it is pressed; SIGTERM ends the
+    /// process as usual.
+    static func listenForReply() {
+        flag.store(false, ordering: .relaxed)
+        signal(SIGINT) { _ in Interrupt.flag.store(true, ordering: .relaxed) }
+    }
+
+    /// Ends what `listenForReply` began.
+    static func endReply() {
+        signal(SIGINT, SIG_DFL)
+        flag.store(false, ordering: .relaxed)
+    }
+
     static var isRequested: Bool { flag.load(ordering: .relaxed) }
 }

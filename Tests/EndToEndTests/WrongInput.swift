@@ -20,7 +20,8 @@ struct WrongInput: Sendable, CustomTestStringConvertible {
     private static func folder(_ command: String) -> (String, Int32, String) {
         switch command.split(separator: " ")[0] {
         case "inspect": ("$FOLDER", 66, "neither")
-        case "fingerprint", "run", "eval", "tune": ("$FOLDER", 66, "config.json")
+        case "fingerprint", "run", "eval", "tune", "chat", "perplexity", "embed", "bench":
+            ("$FOLDER", 66, "config.json")
         default: ("$FOLDER", 65, "regular file")
         }
     }
@@ -28,7 +29,7 @@ struct WrongInput: Sendable, CustomTestStringConvertible {
     static let models: [WrongInput] = [
         "inspect $", "fingerprint $", "run $ text", "eval $ --data $DATA", "tune $ --data $DATA --name a/b --steps 1",
         "prompt list --base $", "split $ parts --max-tensors 1", "merge $ merged.gguf", "metadata list $",
-        "metadata set $ general.name x",
+        "metadata set $ general.name x", "chat $", "perplexity $ --file $DATA", "embed $ text", "bench $ -p 1 -n 0",
     ].flatMap { command in
         [
             ("$MISSING", 66, "missing.gguf"),
@@ -52,6 +53,30 @@ struct WrongInput: Sendable, CustomTestStringConvertible {
         WrongInput("run $MODEL text --top-p 2", 64, "2"),
         WrongInput("run $MODEL text --cache-type f8", 64, "f8"),
         WrongInput("run $MODEL text --threads 0", 64, "1…1024"),
+        WrongInput("run $MODEL text --samplers top_k;top_q", 64, "top_q"),
+        WrongInput("run $MODEL text --logit-bias five", 64, "five"),
+        WrongInput("run $MODEL text --mirostat 3", 64, "mirostat"),
+        WrongInput("run $MODEL text --xtc-probability 2", 64, "xtcProbability"),
+        WrongInput("run $MODEL text --dry-last-n -7", 64, "--dry-last-n"),
+        WrongInput("run $MODEL text --logprobs 3", 64, "--json"),
+        WrongInput("run $MODEL text --system terse", 64, "--chat"),
+        WrongInput("run $MODEL text --chat --special", 64, "--special"),
+        WrongInput("run $MODEL text --grammar $MISSING", 66, "missing.gguf"),
+        WrongInput("run $MODEL text --grammar $EMPTY", 65, "root"),
+        WrongInput("run $MODEL text --json-schema {\"type\":\"strin\"}", 65, "strin"),
+        WrongInput("run $MODEL text --json-schema {", 65, "JSON"),
+        WrongInput("run $MODEL text --grammar a --json-schema b", 64, "exclude"),
+        WrongInput("run $MODEL --file $MISSING", 66, "missing.gguf"),
+        WrongInput("grammar", 64, "--grammar"), WrongInput("grammar --json-schema {\"not\":{}}", 65, "not"),
+        WrongInput("perplexity $MODEL --file $MISSING", 66, "missing.gguf"),
+        WrongInput("perplexity $MODEL --file $EMPTY", 65, "fewer than one window"),
+        WrongInput("perplexity $MODEL --file $DATA --window 3", 64, "--window"),
+        WrongInput("perplexity $MODEL --file $DATA --window 64 --stride 64", 64, "--stride"),
+        WrongInput("perplexity $MODEL --file $DATA --window 4096", 64, "4096"),
+        WrongInput("embed $MODEL a --pooling best", 64, "best"),
+        WrongInput("embed $MODEL --lines $EMPTY", 65, "no lines"),
+        WrongInput("bench $MODEL -p many", 64, "many"), WrongInput("bench $MODEL -p 0 -n 0", 64, "nothing to measure"),
+        WrongInput("bench $MODEL -p 100000", 64, "context"),
         WrongInput("tune $MODEL --data $DATA", 64, "--name"), WrongInput("tune $MODEL --name a/b", 64, "--data"),
         WrongInput("tune $MODEL --data $DATA --name a/b --method magic", 64, "prefix-tuning"),
         WrongInput("tune $MODEL --data $DATA --name a/b --tokens 0", 64, "virtual tokens"),

@@ -166,5 +166,84 @@ import Testing
         #expect(setting { $0.penaltyWindow = -1 } == "penaltyWindow")
         #expect(setting { $0.logitBias = [-1: 0] } == "logitBias")
         #expect(setting { $0.logitBias = [1: .nan] } == "logitBias")
+        #expect(setting { $0.dynamicTemperatureRange = -1 } == "dynamicTemperatureRange")
+        #expect(setting { $0.typicalP = 2 } == "typicalP")
+        #expect(setting { $0.topNSigma = .nan } == "topNSigma")
+        #expect(setting { $0.xtcProbability = -0.1 } == "xtcProbability")
+        #expect(setting { $0.dryBase = 0.5 } == "dryBase")
+        #expect(setting { $0.dryWindow = -2 } == "dryWindow")
+        #expect(setting { $0.mirostat = 3 } == "mirostat")
+        #expect(setting { $0.order = ["top_k", "nonsense"] } == "order")
+    }
+
+    @Test func `the chain's order decides`() throws {
+        // Hot before top-p keeps more; cold before it keeps less.
+        let logits = [0.5, 0.25, 0.15, 0.1].map { Float(log($0)) }
+        var settings = off()
+        settings.topP = 0.9
+        settings.temperature = 0.25
+        func kept(_ order: String) throws -> Int {
+            settings.order = try SamplerCatalog.order(order)
+            var sampler = try Sampler(settings)
+            return sampler.remaining(logits: logits).list.count
+        }
+        #expect(try kept("top_p;temperature") == 3)
+        #expect(try kept("temperature;top_p") == 1)
+        #expect(try kept("temperature") == 4 && kept("") == 4)
+        #expect(throws: SamplerSettingsError.self) { try SamplerCatalog.order("top_p;top-k;TOP_P") }
+        #expect(throws: SamplerSettingsError.self) { try SamplerCatalog.order("top_q") }
+        #expect(try SamplerCatalog.order(" typical ; temp") == ["typ_p", "temperature"])
+    }
+
+    @Test func `mirostat holds the surprise near its target`() throws {
+        for version in [1, 2] {
+            for target in [2, 4] as [Float] {
+                var settings = off(seed: 3)
+                (settings.mirostat, settings.mirostatTarget) = (version, target)
+                var sampler = try Sampler(settings)
+                var random = RandomGenerator(seed: 8)
+                var surprise = 0.0
+                let rounds = 600
+                for _ in 0..<rounds {
+                    // Zipf's law, as text has it, in another order each time.
+                    let shift = Int(random.next() % 1000)
+                    let logits = (0..<1000).map { Float(-1.1 * log(Double(($0 + shift) % 1000 + 1))) }
+                    let sum = logits.reduce(0.0) { $0 + exp(Double($1)) }
+                    let token = sampler.next(logits: logits)
+                    surprise -= log2(exp(Double(logits[token])) / sum)
+                }
+                #expect(abs(surprise / Double(rounds) - Double(target)) < 1, "version \(version), target \(target)")
+            }
+        }
+    }
+
+    @Test func `XTC acts as often as it is told`() throws {
+        var settings = off(seed: 4)
+        (settings.xtcProbability, settings.xtcThreshold) = (0.3, 0.2)
+        settings.order = ["xtc"]
+        let logits = [0.5, 0.3, 0.2].map { Float(log($0)) }
+        var sampler = try Sampler(settings)
+        let count = (0..<4000).count { _ in sampler.remaining(logits: logits).list.count == 1 }
+        // Of three tokens that reach the threshold one is left; four standard deviations.
+        #expect(abs(Double(count) / 4000 - 0.3) < 4 * (0.3 * 0.7 / 4000).squareRoot())
+    }
+
+    @Test func `a probability is the model's own`() throws {
+        let logits = [0.5, 0.25, 0.15, 0.1].map { Float(log($0)) + 3 }
+        let choice = logits.withUnsafeBufferPointer { TokenChoice(of: 3, in: $0, top: 2) }
+        #expect(abs(exp(choice.chosen.logProbability) - 0.1) < 1e-6 && choice.chosen.token == 3)
+        #expect(choice.top.map(\.token) == [0, 1])
+        #expect(abs(exp(choice.top[1].logProbability) - 0.25) < 1e-6)
+    }
+
+    @Test func `DRY without a tokenizer is refused unless there is no breaker`() throws {
+        var settings = off()
+        settings.dryMultiplier = 1
+        #expect(throws: SamplerSettingsError.self) { try Sampler(settings) }
+        settings.drySequenceBreakers = []
+        settings.temperature = 0
+        var sampler = try Sampler(settings)
+        sampler.observe([1, 2, 3, 1, 2])
+        #expect(sampler.next(logits: [0, 0, 0, 0.5, 0.4]) == 4)
     }
 }

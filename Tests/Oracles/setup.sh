@@ -8,7 +8,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 folder=${INCIPIT_ORACLES:-$cache/oracles}
 complete() {
-    "$folder/bin/python" -c 'import gguf, libgguf, llama_cpp, peft, safetensors, sentencepiece, tokenizers, torch, transformers' \
+    "$folder/bin/python" -c 'import gguf, jsonschema, libgguf, llama_cpp, peft, safetensors, sentencepiece, tokenizers, torch, transformers' \
         2> /dev/null
 }
 if ! complete; then

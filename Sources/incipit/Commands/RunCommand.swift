@@ -1,56 +1,121 @@
 import ArgumentParser
+import ChatTemplates
 import Foundation
 import Generation
 import LanguageModels
+import Tokenization
 
 struct RunCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "run", abstract: "Continue a text, with a soft prompt attached if you name one.",
         discussion: """
-            The text is the argument, or standard input when it is “-” or left out. The continuation is written as it is \
-            made; figures go to standard error with --stats.
+            The text is the argument, --file, or standard input when it is “-” or both are left out. The continuation is \
+            written as it is made; figures go to standard error with --stats.
 
               incipit run MODEL --attach team/task:v1 "a large freshwater fish"
-              incipit run MODEL --temperature 0 "The capital of France is"
+              incipit run MODEL "The capital of France is"
+              incipit run MODEL --chat --system "Answer in one word." "What is the capital of France?"
+              incipit run MODEL --chat --json-schema '{"properties": {"city": {"type": "string"}}}' "…" 
+              incipit run MODEL --temperature 0.8 --samplers "top_k;min_p;temperature" --seed 7 "Once"
 
             A prompt trained on rows of the form “{input}\\nAnswer:” sees the text in that same form; --raw gives the model \
-            the text as it is.
+            the text as it is. With --chat the text is a user's message in the model's chat template; nothing in it can \
+            become a control token. With --grammar (GBNF) or --json-schema the answer obeys it to the letter: tokens that \
+            would break it are never drawn. The same seed gives the same text for any number of threads.
             """)
 
     @OptionGroup var options: ModelOptions
     @OptionGroup var attachment: AttachmentOptions
     @OptionGroup var sampling: SamplingOptions
+    @OptionGroup var grammar: GrammarOptions
+    @OptionGroup var chat: ChatOptions
 
     @Argument(help: "Text to continue; “-” or none reads standard input.") var text: String?
+    @Option(help: "Read the text from a file; with a text too, the file follows it.", completion: .file()) var file:
+        String?
+    @Flag(
+        name: .customLong("chat"),
+        help: "Take the text as a user's message and answer it, by the model's chat template.") var chatMode = false
     @Flag(help: "Give the text to the model as it is, not in the form the attached prompt was trained on.") var raw =
         false
     @Flag(help: "Let the text contain control tokens such as <|im_start|>.") var special = false
+    @Option(help: "With --json: the probability of each token, and of so many of the likeliest beside it (0…100).")
+    var logprobs: Int?
     @Flag(help: "Print tokens and speed to standard error.") var stats = false
     @Flag(help: "Print one JSON object instead of streaming.") var json = false
+
+    func validate() throws {
+        if let logprobs {
+            if !json { throw ValidationError("--logprobs needs --json, where the probabilities are written.") }
+            if !(0...100).contains(logprobs) { throw ValidationError("--logprobs must lie in 0…100, not \(logprobs).") }
+        }
+        if chat.isGiven, !chatMode { throw ValidationError("--system and --chat-template need --chat.") }
+        if chatMode, special {
+            throw ValidationError("--chat and --special exclude each other: a message is only text.")
+        }
+    }
 
     private struct Report: Encodable {
         let text, ending: String
         let promptTokens, attachedTokens, generatedTokens: Int
         let timeToFirstTokenMilliseconds, tokensPerSecond: Double
+        let logprobs: [Place]?
+    }
+
+    /// A token drawn, with its probability before any sampler acted.
+    private struct Place: Encodable {
+        struct Token: Encodable {
+            let id: Int
+            let text: String
+            let logprob: Float?
+
+            init(_ token: TokenProbability, _ tokenizer: any Tokenizer) {
+                id = token.token
+                text = String(decoding: tokenizer.bytes(of: token.token), as: UTF8.self)
+                // JSON has no infinity.
+                logprob = token.logProbability.isFinite ? token.logProbability : nil
+            }
+        }
+        let id: Int
+        let text: String
+        let logprob: Float?
+        let top: [Token]
+
+        init(_ choice: TokenChoice, _ tokenizer: any Tokenizer) {
+            let chosen = Token(choice.chosen, tokenizer)
+            (id, text, logprob) = (chosen.id, chosen.text, chosen.logprob)
+            top = choice.top.map { Token($0, tokenizer) }
+        }
     }
 
     func run() async throws {
-        let settings = sampling.settings()
+        let settings = try sampling.settings()
         let input = try readInput()
         if input.isEmpty && attachment.attach == nil {
             throw CommandFailure(.usage, "there is no text to continue; give it as an argument or on standard input")
         }
+        // What is wrong in a grammar or template is said before a model is loaded for nothing.
+        _ = try grammar.load()
         let loaded = try options.load()
+        let tokenizer = loaded.tokenizer
+        let constraint = try grammar.constraint(tokenizer)
         let resolved = try await attachment.resolve(for: loaded, home: Home())
         let session = try Session(
             model: loaded.model, attachment: resolved?.attachment, cacheElement: sampling.cacheElement)
-        let form = raw ? nil : resolved?.template
-        let generator = Generator(session: session, tokenizer: loaded.tokenizer)
+        let prompt: [Int]
+        if chatMode {
+            prompt = try chat.prompt(loaded).tokens(chat.systemMessages + [ChatMessage(role: "user", content: input)])
+        } else {
+            let form = raw ? nil : resolved?.template
+            prompt = tokenizer.encode(
+                form.map { $0.replacingOccurrences(of: "{input}", with: input) } ?? input, parseSpecial: special,
+                addSpecial: true)
+        }
+        let generator = Generator(session: session, tokenizer: tokenizer)
         Interrupt.listen()
         let result = try generator.generate(
-            form.map { $0.replacingOccurrences(of: "{input}", with: input) } ?? input, parseSpecial: special,
-            settings: settings, maximumTokens: sampling.maxTokens, stop: sampling.stop,
-            shouldStop: { Interrupt.isRequested },
+            tokens: prompt, settings: settings, maximumTokens: sampling.maxTokens, stop: sampling.stop,
+            grammar: constraint, likeliest: logprobs, shouldStop: { Interrupt.isRequested },
             onText: { piece in if !json { Output.stream(piece) } })
         if json {
             return try Output.json(
@@ -58,7 +123,8 @@ struct RunCommand: AsyncParsableCommand {
                     text: result.text, ending: result.ending.rawValue, promptTokens: result.promptTokens,
                     attachedTokens: session.attachedCount, generatedTokens: result.tokens.count,
                     timeToFirstTokenMilliseconds: result.timeToFirstToken * 1000,
-                    tokensPerSecond: result.tokensPerSecond))
+                    tokensPerSecond: result.tokensPerSecond,
+                    logprobs: logprobs == nil ? nil : result.choices.map { Place($0, tokenizer) }))
         }
         Output.stream("\n")
         if stats {
@@ -71,12 +137,14 @@ struct RunCommand: AsyncParsableCommand {
     }
 
     private func readInput() throws -> String {
-        if let text, text != "-" { return text }
-        let data = FileHandle.standardInput.readDataToEndOfFile()
-        guard let input = String(data: data, encoding: .utf8) else {
-            throw CommandFailure(.data, "standard input is not UTF-8 text")
-        }
+        var parts: [String] = []
+        if let text, text != "-" { parts.append(text) }
+        if text == "-" || (text == nil && file == nil) { parts.append(try TextFile.read("-")) }
+        if let file { parts.append(try TextFile.read(file)) }
         // The newline that ends the last line is the shell's, not the author's.
-        return input.hasSuffix("\n") ? String(input.dropLast()) : input
+        return parts.map { part in
+            let isArgument = part == text
+            return !isArgument && part.hasSuffix("\n") ? String(part.dropLast()) : part
+        }.joined(separator: "\n\n")
     }
 }
