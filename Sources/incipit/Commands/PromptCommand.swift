@@ -8,8 +8,11 @@ import SoftPrompts
 
 struct PromptCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "prompt", abstract: "List, show, tag and export stored prompts.",
-        subcommands: [PromptListCommand.self, PromptShowCommand.self, PromptTagCommand.self, PromptExportCommand.self])
+        commandName: "prompt", abstract: "List, show, tag, import and export stored prompts.",
+        subcommands: [
+            PromptListCommand.self, PromptShowCommand.self, PromptTagCommand.self, PromptImportCommand.self,
+            PromptExportCommand.self,
+        ])
 }
 
 /// A stored version as lists and JSON show it.
@@ -138,11 +141,18 @@ struct PromptExportCommand: AsyncParsableCommand {
 
     @Argument(help: "NAME, NAME:TAG or NAME@DIGEST.") var reference: String
     @Argument(help: "Folder to write; made when missing.") var folder: String
+    @Flag(help: "Write PEFT's two files alone, without ours, which says to which weights the prompt belongs.")
+    var peft = false
 
     func run() async throws {
         _ = try PromptStore.localReference(reference)
         let loaded = try await PromptStore().registry.load(reference)
         try Home.makeFolder(folder)
+        if peft {
+            try loaded.files.writePEFT(toFolder: folder)
+            return Output.line(
+                "wrote \(SoftPromptFile.tensorFileName) and \(SoftPromptFile.peftConfigurationFileName) to \(folder)")
+        }
         try loaded.files.write(toFolder: folder)
         Output.line(
             "wrote \(SoftPromptFile.tensorFileName), \(SoftPromptFile.peftConfigurationFileName) and "
