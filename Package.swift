@@ -75,7 +75,7 @@ let package = Package(
             path: "Sources/Generation",
             swiftSettings: checked),
         .target(
-            name: "PromptTuning", dependencies: ["LanguageModels", "SoftPrompts", "Safetensors"],
+            name: "PromptTuning", dependencies: ["ChatTemplates", "LanguageModels", "SoftPrompts", "Safetensors"],
             path: "Sources/PromptTuning", swiftSettings: checked),
         .target(
             name: "Evaluation", dependencies: ["Generation", "PromptTuning"], path: "Sources/Evaluation",
@@ -120,7 +120,8 @@ let package = Package(
         .target(
             name: "Fixtures", path: "Fixtures",
             exclude: [
-                "Conversion", "Data", "Golden", "Malformed", "Models", "Scripts", "Tokenizers", "README.md",
+                "Conversion", "Data", "Golden", "Malformed", "Models", "Scripts", "SoftPrompts", "Tokenizers",
+                "README.md",
             ],
             sources: ["Fixtures.swift"], swiftSettings: checked),
         .target(
@@ -134,7 +135,7 @@ let package = Package(
         test("TensorTypes", ["ByteIO", "Fixtures"]),
         test("GGUF", ["ByteIO", "TensorTypes"]),
         test("Safetensors", ["ByteIO", "Fixtures"]),
-        test("SoftPrompts", ["Safetensors", "ByteIO"]),
+        test("SoftPrompts", ["Fixtures", "Safetensors", "ByteIO"]),
         test("Conversion", ["Fixtures", "GGUF", "Safetensors", "SoftPrompts", "ByteIO", "TensorTypes"]),
         test("Kernels", ["CKernels", "TensorTypes"]),
         test("Layers", ["Kernels", "TensorTypes"]),
@@ -147,11 +148,11 @@ let package = Package(
             "Generation",
             [
                 "Fixtures", "LanguageModels", "SoftPrompts", "Kernels", "Tokenization", "TokenizerFiles", "GGUF",
-                "ByteIO",
-                "ChatTemplates",
+                "ByteIO", "ChatTemplates",
             ]),
-        test("PromptTuning", ["Fixtures", "LanguageModels", "Kernels", "TestSupport", "Tokenization"]),
-        test("Evaluation", ["Fixtures", "Generation", "LanguageModels", "Kernels", "PromptTuning"]),
+        test(
+            "PromptTuning", ["ChatTemplates", "Fixtures", "LanguageModels", "Kernels", "TestSupport", "Tokenization"]),
+        test("Evaluation", ["Fixtures", "Generation", "LanguageModels", "Kernels", "PromptTuning", "SoftPrompts"]),
         test("OCIArtifacts", [crypto]),
         test(
             "PromptRegistry",

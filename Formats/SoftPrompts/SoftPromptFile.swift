@@ -104,9 +104,14 @@ public struct SoftPromptFile: Sendable, Equatable {
 
     /// Writes the three files into a folder that exists. PEFT loads the folder as it is.
     public func write(toFolder folder: String) throws {
+        try writePEFT(toFolder: folder)
+        try AtomicFile.write(configuration, to: "\(folder)/\(Self.configurationFileName)")
+    }
+
+    /// Writes PEFT's two files into a folder that exists.
+    public func writePEFT(toFolder folder: String) throws {
         try AtomicFile.write(tensors, to: "\(folder)/\(Self.tensorFileName)")
         try AtomicFile.write(peftConfiguration, to: "\(folder)/\(Self.peftConfigurationFileName)")
-        try AtomicFile.write(configuration, to: "\(folder)/\(Self.configurationFileName)")
     }
 
     /// Reads the three files from a folder that ``write(toFolder:)`` filled.

@@ -26,11 +26,20 @@ public final class DevScoring {
     }
 
     public func score(_ attachment: PromptAttachment) throws -> DevScore {
+        let report = try report(attachment)
+        return DevScore(loss: report.loss ?? 1 - report.accuracy, accuracy: report.accuracy)
+    }
+
+    /// 1 for every row answered right, 0 for the others.
+    public func outcomes(_ attachment: PromptAttachment) throws -> [Double] {
+        zip(try report(attachment).answers, examples).map { $0 == $1.target ? 1 : 0 }
+    }
+
+    private func report(_ attachment: PromptAttachment) throws -> TaskReport {
         let session = try Session(model: model, attachment: attachment, workspace: workspace)
         let evaluator = TaskEvaluator(session: session, tokenizer: tokenizer, template: template, labels: labels)
-        let report = try evaluator.evaluate(
+        return try evaluator.evaluate(
             examples, prompt: .none, name: "dev", scoring: labels.isEmpty ? .generate : .labels, measuresTime: false)
-        return DevScore(loss: report.loss ?? 1 - report.accuracy, accuracy: report.accuracy)
     }
 }
 

@@ -9,12 +9,16 @@ public enum HandWrittenPrompt: Sendable {
     /// An instruction and solved examples.
     case fewShot(instruction: String, examples: [Example])
 
+    /// Text that stands before a row exactly as it is.
+    case verbatim(String)
+
     /// The word for it in tables and on the command line.
     public var name: String {
         switch self {
         case .none: "no prompt"
         case .zeroShot: "zero-shot"
         case .fewShot: "few-shot"
+        case .verbatim: "text"
         }
     }
 
@@ -22,6 +26,7 @@ public enum HandWrittenPrompt: Sendable {
     public func text(template: ExampleTemplate) -> String {
         switch self {
         case .none: return ""
+        case .verbatim(let text): return text
         case .zeroShot(let instruction): return instruction.isEmpty ? "" : instruction + "\n\n"
         case .fewShot(let instruction, let examples):
             let solved = examples.map { template.prompt(for: $0) + template.target(for: $0) + "\n\n" }.joined()

@@ -35,6 +35,8 @@ public struct TaskReport: Sendable, Codable {
     public var seconds: Double
     /// Answer of each row, in the order of the rows.
     public var answers: [String]
+    /// Log-probability of each label for each row; nil when answers were generated.
+    public var labelScores: [[Double]]?
 }
 
 /// Runs a labelled task through a model, with a hand-written or an attached prompt.
@@ -80,6 +82,7 @@ public final class TaskEvaluator {
             tokenizer.encode(prefix + template.prompt(for: row), parseSpecial: false, addSpecial: true)
         }
         var answers: [String] = []
+        var allScores: [[Double]] = []
         var loss = 0.0
         for (index, row) in rows.enumerated() {
             if shouldStop() { throw CancellationError() }
@@ -88,6 +91,7 @@ public final class TaskEvaluator {
                 let scores = try labelScores(requests[index])
                 let best = scores.indices.max { scores[$0] < scores[$1] } ?? 0
                 answers.append(labels[best])
+                allScores.append(scores)
                 if let target = labels.firstIndex(of: row.target) { loss -= scores[target] }
             case .generate:
                 answers.append(try generate(requests[index]))
@@ -103,7 +107,8 @@ public final class TaskEvaluator {
             accuracy: Double(correct) / Double(max(rows.count, 1)), accuracyLow: interval.lowerBound,
             accuracyHigh: interval.upperBound, loss: scoring == .labels ? loss / Double(max(rows.count, 1)) : nil,
             contextTokens: computed + Double(session.attachedCount), computedTokens: computed,
-            timeToFirstToken: Percentile.median(times) ?? 0, seconds: (clock.now - started).seconds, answers: answers)
+            timeToFirstToken: Percentile.median(times) ?? 0, seconds: (clock.now - started).seconds, answers: answers,
+            labelScores: scoring == .labels ? allScores : nil)
     }
 
     /// Log-probability of each label after the request.

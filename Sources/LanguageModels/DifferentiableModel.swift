@@ -1,31 +1,6 @@
 import Kernels
 import Layers
 
-/// Sequences to learn from, and where in them the loss counts.
-public struct TrainingBatch: Sendable {
-    public struct Example: Sendable {
-        /// Context and target, in order.
-        public let tokens: [Int]
-        /// Index of the first target token; every token from there on carries loss. At least 1, unless virtual tokens
-        /// at the input predict the first token.
-        public let targetStart: Int
-
-        public init(tokens: [Int], targetStart: Int) {
-            self.tokens = tokens
-            self.targetStart = targetStart
-        }
-    }
-
-    public let examples: [Example]
-
-    public init(_ examples: [Example]) {
-        self.examples = examples
-    }
-
-    /// Tokens that carry loss.
-    public var targetCount: Int { examples.reduce(0) { $0 + max(0, $1.tokens.count - max($1.targetStart, 1)) } }
-}
-
 /// The virtual tokens a differentiable forward pass starts from.
 public enum PromptView {
     case none
@@ -45,10 +20,14 @@ public enum PromptView {
 
 /// The outcome of a batch.
 public struct BatchLoss: Sendable {
-    /// Mean cross-entropy over target tokens, in nats.
+    /// Mean loss over targets by weight, in nats, or what the batch's own weighing made of them.
     public let loss: Double
-    /// How many target tokens there were.
+    /// How many targets there were.
     public let targetCount: Int
+    /// The loss of every target, in the order of the examples and their targets; 0 for a target that nothing predicts.
+    public let losses: [Float]
+    /// The likeliest token at every target; −1 for a target that nothing predicts. Empty where a gradient was asked for.
+    public let predictions: [Int]
 }
 
 /// What the forward products of training are computed in. The backward pass is F32 in any case.
@@ -68,11 +47,17 @@ public protocol DifferentiableModel: AnyObject {
     /// Numbers of the forward products; F32 until set otherwise.
     var forwardPrecision: ForwardPrecision { get set }
 
-    /// Mean loss over the batch's target tokens and, if `gradient` is given, its gradient with respect to the prompt,
+    /// Mean loss over the batch's targets and, if `gradient` is given, its gradient with respect to the prompt,
     /// which overwrites `gradient` (laid out as the prompt).
     ///
     /// - Throws: `ModelError.invalidInput` for ids outside the vocabulary or a batch without targets.
     func loss(
         of batch: TrainingBatch, prompt: PromptView, gradient: UnsafeMutablePointer<Float>?
     ) throws -> BatchLoss
+
+    /// What enters `layer`, one run of rows for each example, as `TrainingBatch.Example.activations` takes them.
+    ///
+    /// - Parameter prompt: `.none` or `.keysAndValues`.
+    /// - Throws: as `loss` does.
+    func activations(of examples: [TrainingBatch.Example], prompt: PromptView, layer: Int) throws -> [[Float]]
 }

@@ -31,6 +31,9 @@ public struct AttentionPlan: Sendable {
     /// Floats that the attention weights of one key-value head take.
     public let weightsPerHead: Int
 
+    /// First element of a sequence's block of attention weights, within one key-value head.
+    public func offset(of segment: Segment) -> Int { segment.weightsOffset }
+
     public init(segments: [Segment], visible: [Int], keyCount: Int, prefixCount: Int, group: Int) {
         var segments = segments
         var offset = 0

@@ -20,7 +20,8 @@ public final class RotaryEmbedding: @unchecked Sendable {
     public let dimension: Int
     public let pairing: Pairing
     private let frequencies: [Double]
-    private let amplitude: Double
+    /// What turned elements are multiplied by besides; 1 for a plain rotation.
+    public let amplitude: Double
     private var cosines = FloatBuffer(count: 0)
     private var sines = FloatBuffer(count: 0)
     private var preparedPositions = 0

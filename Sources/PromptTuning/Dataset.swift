@@ -16,7 +16,8 @@ public enum DatasetSplit: String, Sendable, CaseIterable {
     case train, dev, test
 }
 
-/// Examples in three splits, read from JSON Lines: `{"input": "…", "target": "…", "split": "train"}`.
+/// Labelled examples in three splits, read from JSON Lines (`{"input": "…", "target": "…", "split": "train"}`), CSV or TSV
+/// with a line of column names.
 ///
 /// A missing split is `train`; other fields are ignored; a byte order mark, CRLF line ends and empty lines are fine.
 public struct Dataset: Sendable {
@@ -32,7 +33,9 @@ public struct Dataset: Sendable {
     public var count: Int { examples.values.reduce(0) { $0 + $1.count } }
 
     /// - Throws: `TuningError` naming file and line; a file without a single example is an error too.
-    public init(path: String, lineLimit: Int = Self.defaultLineLimit) throws {
+    ///
+    /// - Parameter format: which fields are input and target.
+    public init(path: String, format: RowFormat = .standard, lineLimit: Int = Self.defaultLineLimit) throws {
         let data: Data
         do {
             data = try Data(contentsOf: URL(fileURLWithPath: path), options: .mappedIfSafe)
@@ -41,14 +44,72 @@ public struct Dataset: Sendable {
                 code: .unreadableFile, message: "the data file cannot be read: \(error.localizedDescription)",
                 file: path)
         }
-        try self.init(jsonLines: data, name: path, lineLimit: lineLimit)
+        switch path.split(separator: ".").last?.lowercased() {
+        case "csv": try self.init(delimited: Array(data), separator: 0x2C, name: path, format: format)
+        case "tsv": try self.init(delimited: Array(data), separator: 0x09, name: path, format: format)
+        default: try self.init(jsonLines: data, name: path, format: format, lineLimit: lineLimit)
+        }
+    }
+
+    /// - Parameters:
+    ///   - bytes: a line of column names, then a row a line.
+    ///   - separator: the byte between fields: a comma or a tab.
+    public init(delimited bytes: [UInt8], separator: UInt8, name: String, format: RowFormat = .standard) throws {
+        examples = [:]
+        let table = try DelimitedText(bytes, separator: separator, name: name)
+        guard let header = table.rows.first else {
+            throw TuningError(code: .invalidRow, message: "the data file holds no examples", file: name)
+        }
+        for row in table.rows.dropFirst() {
+            func fail(_ message: String) -> TuningError {
+                TuningError(code: .invalidRow, message: message, file: name, line: row.line)
+            }
+            guard row.fields.count == header.fields.count else {
+                throw fail("the row has \(row.fields.count) fields, but there are \(header.fields.count) columns")
+            }
+            func optional(_ field: String) -> String? { header.fields.firstIndex(of: field).map { row.fields[$0] } }
+            let example = try format.example { field in
+                guard let text = optional(field) else {
+                    throw fail(
+                        "there is no column “\(field)”; the columns are \(header.fields.joined(separator: ", "))")
+                }
+                return text
+            }
+            guard !example.target.isEmpty else {
+                throw fail("the field \"\(format.target)\" is empty: there is nothing to learn")
+            }
+            let word = optional("split") ?? ""
+            guard let split = word.isEmpty ? .train : DatasetSplit(rawValue: word) else {
+                throw fail("the field \"split\" must be \"train\", \"dev\" or \"test\"")
+            }
+            examples[split, default: []].append(example)
+        }
+        guard count > 0 else {
+            throw TuningError(code: .invalidRow, message: "the data file holds no examples", file: name)
+        }
     }
 
     /// - Parameters:
     ///   - data: the file's bytes.
     ///   - name: the file's name in errors.
-    public init(jsonLines data: Data, name: String, lineLimit: Int = Self.defaultLineLimit) throws {
+    public init(
+        jsonLines data: Data, name: String, format: RowFormat = .standard, lineLimit: Int = Self.defaultLineLimit
+    ) throws {
         examples = [:]
+        try Self.forEachObject(data, name: name, lineLimit: lineLimit) { fields, number in
+            let (example, split) = try Self.row(fields, name, number, format)
+            examples[split, default: []].append(example)
+        }
+        guard count > 0 else {
+            throw TuningError(code: .invalidRow, message: "the data file holds no examples", file: name)
+        }
+    }
+
+    /// Calls `body` for the object on each line that is not empty.
+    static func forEachObject(
+        _ data: Data, name: String, lineLimit: Int = Self.defaultLineLimit,
+        _ body: (_ fields: [String: Any], _ line: Int) throws -> Void
+    ) throws {
         var rest = data[...]
         if rest.starts(with: [0xEF, 0xBB, 0xBF]) { rest = rest.dropFirst(3) }
         var number = 0
@@ -66,39 +127,49 @@ public struct Dataset: Sendable {
                         + "is this a JSON Lines file?",
                     file: name, line: number)
             }
-            let (example, split) = try Self.row(Data(line), name, number)
-            examples[split, default: []].append(example)
-        }
-        guard count > 0 else {
-            throw TuningError(code: .invalidRow, message: "the data file holds no examples", file: name)
+            func fail(_ message: String) -> TuningError {
+                TuningError(code: .invalidRow, message: message, file: name, line: number)
+            }
+            let value: Any
+            do {
+                value = try JSONSerialization.jsonObject(with: Data(line), options: .fragmentsAllowed)
+            } catch {
+                throw fail("the line is not valid JSON; each line must be {\"input\": \"…\", \"target\": \"…\"}")
+            }
+            guard let fields = value as? [String: Any] else {
+                throw fail("the line is not a JSON object; each line must be {\"input\": \"…\", \"target\": \"…\"}")
+            }
+            try body(fields, number)
         }
     }
 
-    private static func row(_ line: Data, _ name: String, _ number: Int) throws -> (Example, DatasetSplit) {
+    private static func row(
+        _ fields: [String: Any], _ name: String, _ number: Int, _ format: RowFormat
+    ) throws -> (Example, DatasetSplit) {
         func fail(_ message: String) -> TuningError {
             TuningError(code: .invalidRow, message: message, file: name, line: number)
-        }
-        let value: Any
-        do {
-            value = try JSONSerialization.jsonObject(with: line, options: .fragmentsAllowed)
-        } catch {
-            throw fail("the line is not valid JSON; each line must be {\"input\": \"…\", \"target\": \"…\"}")
-        }
-        guard let fields = value as? [String: Any] else {
-            throw fail("the line is not a JSON object; each line must be {\"input\": \"…\", \"target\": \"…\"}")
         }
         func text(_ field: String) throws -> String {
             guard let value = fields[field] else { throw fail("the field \"\(field)\" is missing") }
             guard let text = value as? String else { throw fail("the field \"\(field)\" is not a string") }
             return text
         }
-        let example = Example(input: try text("input"), target: try text("target"))
-        guard !example.target.isEmpty else { throw fail("the field \"target\" is empty: there is nothing to learn") }
-        guard let given = fields["split"], !(given is NSNull) else { return (example, .train) }
-        guard let word = given as? String, let split = DatasetSplit(rawValue: word) else {
-            throw fail("the field \"split\" must be \"train\", \"dev\" or \"test\"")
+        let example = try format.example(text)
+        guard !example.target.isEmpty else {
+            throw fail("the field \"\(format.target)\" is empty: there is nothing to learn")
         }
-        return (example, split)
+        return (example, try split(of: fields, name, number))
+    }
+
+    /// The split that a row names; `train` without one.
+    static func split(of fields: [String: Any], _ name: String, _ number: Int) throws -> DatasetSplit {
+        guard let given = fields["split"], !(given is NSNull) else { return .train }
+        guard let word = given as? String, let split = DatasetSplit(rawValue: word) else {
+            throw TuningError(
+                code: .invalidRow, message: "the field \"split\" must be \"train\", \"dev\" or \"test\"", file: name,
+                line: number)
+        }
+        return split
     }
 }
 

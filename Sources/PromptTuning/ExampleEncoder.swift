@@ -28,4 +28,25 @@ public struct ExampleEncoder: Sendable {
         if learnsEnd, let end = tokenizer.special.endOfSequence { target.append(end) }
         return TrainingBatch.Example(tokens: context + target, targetStart: context.count)
     }
+
+    /// The first token of each label, as a target begins.
+    ///
+    /// - Throws: `TuningError.invalidSetting` when two labels begin with the same token.
+    public func firstTokens(ofLabels labels: [String]) throws -> [Int] {
+        var seen: [Int: String] = [:]
+        return try labels.map { label in
+            let text = template.target(for: Example(input: "", target: label))
+            guard let first = tokenizer.encode(text, parseSpecial: false, addSpecial: false).first else {
+                throw TuningError(code: .invalidSetting, message: "the label “\(label)” has no tokens")
+            }
+            if let other = seen.updateValue(label, forKey: first) {
+                throw TuningError(
+                    code: .invalidSetting,
+                    message:
+                        "the labels “\(other)” and “\(label)” begin with the same token, so answers cannot be learned "
+                        + "among labels only; leave out --restrict-labels")
+            }
+            return first
+        }
+    }
 }

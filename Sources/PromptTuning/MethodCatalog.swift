@@ -2,7 +2,12 @@
 public enum MethodCatalog {
     public static let methods: [any TuningMethod.Type] = [
         PrefixTuning.self,
+        LatePrefix.self,
+        ResidualPrefix.self,
         PromptTuningMethod.self,
+        PTuning.self,
+        PTuningLSTM.self,
+        ContextAwarePromptTuning.self,
     ]
 
     /// The method called `name`.

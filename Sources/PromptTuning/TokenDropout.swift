@@ -36,8 +36,11 @@ struct TokenDropout {
         kept.reserveCapacity(own.count)
         for index in own where Double(generator.next() >> 11) * 0x1p-53 >= rate { kept.append(example.tokens[index]) }
         if kept.isEmpty { kept = [example.tokens[own.lowerBound]] }
+        let removed = own.count - kept.count
         return TrainingBatch.Example(
             tokens: Array(example.tokens[..<own.lowerBound]) + kept + Array(example.tokens[own.upperBound...]),
-            targetStart: example.targetStart - own.count + kept.count)
+            targets: example.targets.map {
+                .init(position: $0.position - removed, target: $0.target, weight: $0.weight)
+            })
     }
 }

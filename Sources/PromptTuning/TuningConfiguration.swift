@@ -40,6 +40,15 @@ public struct TuningConfiguration: Sendable, Equatable, Codable {
     public var template: String
     /// Seed of example order and random initialisation.
     public var seed: UInt64
+    /// Batches whose gradients make one step.
+    public var accumulation = 1
+    /// Farthest a virtual token's vector may move from where it began, as a fraction of its own length; 0 sets no limit.
+    public var normBall = 0.0
+    /// Virtual tokens at the front that stay as they are, of an older prompt that is appended to.
+    public var keptTokens = 0
+
+    /// Virtual tokens at the front that stay as they began.
+    public var frozenTokenCount: Int { max(keptTokens, freezesFirstToken ? 1 : 0) }
 
     public init(
         method: String = PrefixTuning.name, tokens: Int = 32, steps: Int = 400, batchSize: Int = 16,
@@ -77,6 +86,21 @@ public struct TuningConfiguration: Sendable, Equatable, Codable {
         return String(decoding: try encoder.encode(self), as: UTF8.self)
     }
 
+    /// Reads what `canonicalText` wrote, now or in an earlier version: settings it does not name have their defaults.
+    ///
+    /// - Throws: an error of `JSONDecoder` or `JSONSerialization` when this is no configuration.
+    public init(json: Data) throws {
+        let defaults = try JSONSerialization.jsonObject(with: JSONEncoder().encode(TuningConfiguration()))
+        let given = try JSONSerialization.jsonObject(with: json)
+        guard var merged = defaults as? [String: Any], let given = given as? [String: Any] else {
+            throw TuningError(code: .invalidSetting, message: "the configuration is not a JSON object")
+        }
+        merged.merge(given) { _, new in new }
+        self = try JSONDecoder().decode(
+            TuningConfiguration.self, from: JSONSerialization.data(withJSONObject: merged))
+        try validate()
+    }
+
     /// - Throws: `TuningError.invalidSetting` naming the first setting that makes no sense.
     public func validate() throws {
         func require(_ condition: Bool, _ message: String) throws {
@@ -100,6 +124,11 @@ public struct TuningConfiguration: Sendable, Equatable, Codable {
             "there is no optimizer “\(optimizer)”; those there are: \(OptimizerCatalog.names.joined(separator: ", "))")
         try require(evaluateEvery >= 1, "evaluations cannot be \(evaluateEvery) steps apart")
         try require(patience >= 0, "patience cannot be \(patience)")
+        try require((1...100_000).contains(accumulation), "a step takes at least 1 batch, not \(accumulation)")
+        try require(normBall.isFinite && normBall >= 0, "the norm ball's radius cannot be \(normBall)")
+        try require(
+            (0..<max(tokens, 1)).contains(keptTokens) || keptTokens == 0,
+            "of \(tokens) virtual tokens \(keptTokens) cannot be kept: none would be left to learn")
         try require(template.contains("{input}"), "the template must contain {input}")
     }
 }

@@ -19,25 +19,105 @@ public protocol TuningMethod: Sendable {
     /// Number of floats trained for `tokens` virtual tokens.
     static func parameterCount(tokens: Int, shape: DecoderShape) -> Int
 
+    /// How far a vector may move from its start when nothing else is asked for (`TuningConfiguration.normBall`).
+    static var defaultNormBall: Double { get }
+
+    /// The first layer that is trained. Below it virtual tokens stay as they began, and so do the examples' activations,
+    /// which are then computed once.
+    static func firstTrainedLayer(shape: DecoderShape) -> Int
+
+    /// Virtual tokens in the placement's layout, as a forward pass takes them.
+    static func view(_ parameters: UnsafePointer<Float>, tokens: Int) -> PromptView
+
+    /// Sets to zero the gradient of what must not change: the first `count` virtual tokens. The gradient is laid out as
+    /// the placement's virtual tokens.
+    static func freeze(
+        firstTokens count: Int, in gradient: UnsafeMutablePointer<Float>, tokens: Int, shape: DecoderShape)
+
+    /// Whether the parameters are something else than the virtual tokens, which `fold` computes.
+    static var isReparameterised: Bool { get }
+
+    /// The virtual tokens that parameters stand for, in the placement's layout.
+    static func fold(_ parameters: [Float], tokens: Int, shape: DecoderShape) -> [Float]
+
+    /// The gradient with respect to the parameters, from the one with respect to the virtual tokens.
+    static func unfold(_ gradient: [Float], parameters: [Float], tokens: Int, shape: DecoderShape) -> [Float]
+
+    /// Neighbouring virtual-token floats that form one vector: an embedding, or a head's key or value.
+    static func vectorWidth(shape: DecoderShape) -> Int
+
+    /// Virtual tokens in the layout in which soft prompts are stored (`SoftPrompt.values`).
+    static func storedValues(_ parameters: [Float], tokens: Int, shape: DecoderShape) -> [Float]
+
+    /// The way back from stored values to virtual tokens in the placement's layout.
+    static func parameters(fromStored values: [Float], tokens: Int, shape: DecoderShape) -> [Float]
+
+    /// Parameters that stand for given virtual tokens at the start of a run.
+    static func parameters(fromVirtualTokens values: [Float], tokens: Int, shape: DecoderShape, seed: UInt64) -> [Float]
+}
+
+extension TuningMethod {
+    public static var defaultNormBall: Double { 0 }
+    public static func firstTrainedLayer(shape: DecoderShape) -> Int { 0 }
+
     /// The parameters training starts from.
     ///
     /// - Returns: `parameterCount(tokens:shape:)` floats.
-    /// - Throws: `TuningError.invalidSetting` when the initialisation does not fit the method.
-    static func initialParameters(
-        _ initialization: PromptInitialization, tokens: Int, model: any LanguageModel, tokenizer: any Tokenizer
-    ) throws -> [Float]
+    /// - Throws: `TuningError.invalidSetting` when the initialisation has no tokens.
+    public static func initialParameters(
+        _ initialization: PromptInitialization, tokens: Int, model: any LanguageModel, tokenizer: any Tokenizer,
+        seed: UInt64 = 0
+    ) throws -> [Float] {
+        let values = try initialization.virtualTokens(
+            count: tokens, placement: placement, model: model, tokenizer: tokenizer)
+        return parameters(fromVirtualTokens: values, tokens: tokens, shape: model.shape, seed: seed)
+    }
 
-    /// The parameters as the virtual tokens of a forward pass.
-    static func view(_ parameters: UnsafePointer<Float>, tokens: Int) -> PromptView
+    public static var isReparameterised: Bool { false }
+    public static func fold(_ parameters: [Float], tokens: Int, shape: DecoderShape) -> [Float] { parameters }
+    public static func unfold(
+        _ gradient: [Float], parameters: [Float], tokens: Int, shape: DecoderShape
+    ) -> [Float] { gradient }
+    public static func vectorWidth(shape: DecoderShape) -> Int {
+        placement == .keysAndValues ? shape.headDimension : shape.hiddenSize
+    }
+    public static func parameters(
+        fromVirtualTokens values: [Float], tokens: Int, shape: DecoderShape, seed: UInt64
+    ) -> [Float] { values }
 
-    /// Sets to zero the gradient of what must not change: the first virtual token, if it is frozen.
-    static func freezeFirstToken(in gradient: UnsafeMutablePointer<Float>, tokens: Int, shape: DecoderShape)
+    public static func freeze(
+        firstTokens count: Int, in gradient: UnsafeMutablePointer<Float>, tokens: Int, shape: DecoderShape
+    ) {
+        if placement == .keysAndValues {
+            let below = firstTrainedLayer(shape: shape) * 2 * shape.keyValueHeadCount * tokens * shape.headDimension
+            gradient.update(repeating: 0, count: below)
+        }
+        let frozen = min(count, tokens)
+        guard frozen > 0 else { return }
+        switch placement {
+        case .inputEmbeddings: gradient.update(repeating: 0, count: frozen * shape.hiddenSize)
+        case .keysAndValues:
+            let plane = tokens * shape.headDimension
+            for index in 0..<shape.layerCount * 2 * shape.keyValueHeadCount {
+                (gradient + index * plane).update(repeating: 0, count: frozen * shape.headDimension)
+            }
+        }
+    }
 
-    /// The parameters in the layout in which soft prompts are stored (`SoftPrompt.values`).
-    static func storedValues(_ parameters: [Float], tokens: Int, shape: DecoderShape) -> [Float]
+    public static func view(_ parameters: UnsafePointer<Float>, tokens: Int) -> PromptView {
+        switch placement {
+        case .inputEmbeddings: .embeddings(parameters, count: tokens)
+        case .keysAndValues: .keysAndValues(parameters, count: tokens)
+        }
+    }
 
-    /// The way back from stored values, for starting from a stored prompt.
-    static func parameters(fromStored values: [Float], tokens: Int, shape: DecoderShape) -> [Float]
+    public static func storedValues(_ parameters: [Float], tokens: Int, shape: DecoderShape) -> [Float] {
+        placement == .keysAndValues ? shape.storedPrefix(fromCache: parameters, tokens: tokens) : parameters
+    }
+
+    public static func parameters(fromStored values: [Float], tokens: Int, shape: DecoderShape) -> [Float] {
+        placement == .keysAndValues ? shape.cachePrefix(fromStored: values, tokens: tokens) : values
+    }
 }
 
 /// What the virtual tokens are before the first step.
@@ -89,6 +169,33 @@ public enum PromptInitialization: Sendable, Equatable {
                     message: "the initial text has no tokens; give some words, or use --init zero")
             }
             return (0..<tokens).map { ids[$0 % ids.count] }
+        }
+    }
+}
+
+extension PromptInitialization {
+    /// The virtual tokens a run begins with, in the placement's layout: embeddings of the tokens, or the keys and values of
+    /// a real prefill of them; zeros for `zero`.
+    func virtualTokens(
+        count: Int, placement: SoftPrompt.Placement, model: any LanguageModel, tokenizer: any Tokenizer
+    ) throws -> [Float] {
+        let shape = model.shape
+        let width = placement == .keysAndValues ? shape.keyValueElementsPerToken : shape.hiddenSize
+        guard let ids = try tokenIDs(count: count, tokenizer: tokenizer, vocabularySize: shape.vocabularySize) else {
+            return [Float](repeating: 0, count: count * width)
+        }
+        switch placement {
+        case .inputEmbeddings:
+            var result = [Float](repeating: 0, count: count * width)
+            result.withUnsafeMutableBufferPointer { buffer in
+                guard let base = buffer.baseAddress else { return }
+                for (row, id) in ids.enumerated() { model.embedding(of: id, into: base + row * width) }
+            }
+            return result
+        case .keysAndValues:
+            let cache = model.makeCache(element: .f32, capacity: count)
+            _ = try model.forward(.tokens(ids), cache: cache, workspace: InferenceWorkspace(), logitCount: 0)
+            return cache.prefix(tokens: count)
         }
     }
 }

@@ -32,6 +32,11 @@ struct Home: Sendable {
     /// The folder of an unfinished tuning run.
     func run(_ name: String) -> String { data + "/runs/" + name.replacingOccurrences(of: "/", with: "--") }
 
+    /// The folder of what a finished run left for `continue`, by the digest of the prompt it led to.
+    func state(_ digest: String) -> String {
+        data + "/states/" + digest.replacingOccurrences(of: ":", with: "-")
+    }
+
     /// Makes a folder with all its parents.
     static func makeFolder(_ path: String) throws {
         do {

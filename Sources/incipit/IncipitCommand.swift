@@ -19,6 +19,9 @@ struct IncipitCommand: AsyncParsableCommand {
             Prompts are stored under $INCIPIT_HOME (default $XDG_DATA_HOME/incipit or ~/.local/share/incipit) and belong to \
             the base model they were trained on; another base refuses them.
 
+            Settings may come from a file: `incipit tune --config run.yaml` takes each `name: value` of it for a flag; flags on \
+            the command line win.
+
             Exit codes: 0 done; 1 failed; 64 wrong usage; 65 damaged or unsuitable data; 66 not found; 69 a registry or \
             folder is unavailable; 70 the prompt belongs to another base; 130 interrupted, nothing lost.
             """,
@@ -27,7 +30,9 @@ struct IncipitCommand: AsyncParsableCommand {
             CommandGroup(
                 name: "Prompts",
                 subcommands: [
-                    TuneCommand.self, EvalCommand.self, RunCommand.self, PromptCommand.self, MethodsCommand.self,
+                    TuneCommand.self, ContinueCommand.self, DistillCommand.self, CompileCommand.self, HealCommand.self,
+                    PortCommand.self, EvalCommand.self, ExplainCommand.self, RunCommand.self, PromptCommand.self,
+                    MethodsCommand.self,
                 ]),
             CommandGroup(
                 name: "Models",
@@ -52,7 +57,7 @@ struct IncipitCommand: AsyncParsableCommand {
     /// Runs the command and reports a failure as one sentence with the exit code that belongs to it.
     static func main() async {
         do {
-            var command = try parseAsRoot()
+            var command = try parseAsRoot(ConfigFile.expand(Array(CommandLine.arguments.dropFirst())))
             if var asynchronous = command as? any AsyncParsableCommand {
                 try await asynchronous.run()
             } else {

@@ -60,9 +60,10 @@ struct PromptStore {
     }
 
     func save(
-        _ prompt: SoftPrompt, name: RepositoryName, metrics: [String: String] = [:], layers: [PromptLayer] = []
+        _ prompt: SoftPrompt, name: RepositoryName, parent: Digest? = nil, metrics: [String: String] = [:],
+        layers: [PromptLayer] = []
     ) async throws -> Stored {
-        let receipt = try await registry.store(prompt, name: name, layers: layers, metrics: metrics)
+        let receipt = try await registry.store(prompt, name: name, parent: parent, layers: layers, metrics: metrics)
         return Stored(version: "v\(receipt.number)", digest: receipt.digest.description)
     }
 }

@@ -67,4 +67,8 @@ done
 printf '\n## Chat templates that llama.cpp ships, against transformers\n\n'
 check "$python" Tests/Oracles/chat_templates.py "$(swift build -c release --show-bin-path)/incipit template --batch"
 
+printf '\n## Soft prompts that PEFT saves, imported and exported again\n\n'
+check "$python" Tests/Oracles/peft_prompts.py --incipit "$(swift build -c release --show-bin-path)/incipit" \
+    --model Fixtures/Models/tiny --gguf Fixtures/Models/tiny/tiny-llama.gguf
+
 [ "$failures" = 0 ] || fail "$failures comparisons failed"

@@ -12,7 +12,7 @@ extension DecoderGraph {
         // dX: gradient at the output of the layer at hand, for the rows it has.
         let dX = scratch.gradient.reserve(rows * width)
         let lossGradient = scratch.lossGradient.pointer
-        for index in stride(from: c.layerCount - 1, through: 0, by: -1) {
+        for index in stride(from: c.layerCount - 1, through: batch.firstLayer, by: -1) {
             let isLast = index == c.layerCount - 1
             let current = isLast ? lossGradient : dX
             let count = isLast ? batch.lossRows.count : rows
@@ -79,7 +79,7 @@ extension DecoderGraph {
             prefixGradient: prefixGradient, pool: pool)
 
         // Rows of the input whose gradient anyone needs: below the first layer only trained embeddings lie.
-        let needed = index == 0 ? batch.virtualRows : rows
+        let needed = index == batch.firstLayer ? batch.virtualRows : rows
         if needed == 0 { return }
         let projectedWidth = queryWidth + 2 * keyWidth
         let dProjected = scratch.projected.reserve(max(rows, queryCount) * projectedWidth)

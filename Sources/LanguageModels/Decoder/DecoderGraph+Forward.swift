@@ -3,9 +3,28 @@ import Layers
 
 // The forward pass of `DecoderGraph`, which keeps what the backward pass needs.
 extension DecoderGraph {
-    func forwardLayers(_ batch: PackedBatch, _ prompt: PromptView) {
+    /// - Parameter end: the first layer that is left out; nil runs them all, the last for rows that carry loss only.
+    func forwardLayers(_ batch: PackedBatch, _ prompt: PromptView, to end: Int? = nil) {
         let rows = batch.rowCount, width = c.hiddenSize
         let x = scratch.hidden.reserve(rows * width)
+        if batch.firstLayer > 0 {
+            var row = 0
+            for rows in batch.activations {
+                rows.withUnsafeBufferPointer { (x + row * width).update(from: $0.baseAddress!, count: rows.count) }
+                row += rows.count / width
+            }
+        } else {
+            enterTokens(batch, prompt, x)
+        }
+        for index in batch.firstLayer..<(end ?? c.layerCount) {
+            forwardAttention(index, batch, prompt, x)
+            forwardFeedForward(index, count: index == c.layerCount - 1 ? batch.lossRows.count : rows, x)
+        }
+    }
+
+    /// Embeddings of virtual tokens and tokens, as the first layer takes them.
+    private func enterTokens(_ batch: PackedBatch, _ prompt: PromptView, _ x: UnsafeMutablePointer<Float>) {
+        let rows = batch.rowCount, width = c.hiddenSize
         if case .embeddings(let values, let count) = prompt { x.update(from: values, count: count * width) }
         let model = self.model
         forRows(batch.tokens.count) { row in
@@ -17,10 +36,6 @@ extension DecoderGraph {
             forRows(rows) { row in
                 model.enter(x + row * width, position: batch.positions[row], scratch: positions + row * width)
             }
-        }
-        for index in 0..<c.layerCount {
-            forwardAttention(index, batch, prompt, x)
-            forwardFeedForward(index, count: index == c.layerCount - 1 ? batch.lossRows.count : rows, x)
         }
     }
 

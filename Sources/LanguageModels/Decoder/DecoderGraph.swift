@@ -164,69 +164,56 @@ final class DecoderGraph: ObservableModel {
         of batch: TrainingBatch, prompt: PromptView, gradient: UnsafeMutablePointer<Float>?
     ) throws -> BatchLoss {
         let packed = try PackedBatch(
-            batch, prompt: prompt, group: attention.group, vocabularySize: c.vocabularySize)
+            batch, prompt: prompt, group: attention.group, vocabularySize: c.vocabularySize,
+            hiddenSize: c.hiddenSize)
         let length = (packed.positions.max() ?? 0) + 1
         try model.checkLength(length)
         tables = model.rotations.map { $0.table(length: length) }
         forwardLayers(packed, prompt)
-        let loss = head(packed, wantsGradient: gradient != nil)
+        let head = LossHead(graph: self, batch: packed)
+        let placeCount = batch.examples.reduce(0) { $0 + $1.targets.count }
+        func placed<T>(_ values: [T], empty: T) -> [T] {
+            var result = [T](repeating: empty, count: placeCount)
+            for (value, place) in zip(values, packed.targetPlaces) { result[place] = value }
+            return result
+        }
+        let loss: Double
+        let losses: [Float]
+        if let weighing = batch.weighing {
+            losses = placed(head.losses(), empty: 0)
+            let weighed = weighing(losses)
+            precondition(weighed.factors.count == placeCount, "each target has one factor")
+            loss = weighed.loss
+            if gradient != nil { _ = head.backward(factors: packed.targetPlaces.map { weighed.factors[$0] }) }
+        } else {
+            let total = packed.weights.reduce(0) { $0 + Double($1) }
+            guard total > 0 else { throw ModelError(.invalidInput, "no target of the batch has a weight above 0") }
+            let factors = packed.weights.map { Float(Double($0) / total) }
+            let values = gradient == nil ? head.losses() : head.backward(factors: factors)
+            loss = zip(values, packed.weights).reduce(0) { $0 + Double($1.0) * Double($1.1) } / total
+            losses = placed(values, empty: 0)
+        }
+        let predictions = gradient == nil ? placed(head.predictions, empty: -1) : []
         if let gradient { backwardLayers(packed, prompt, gradient) }
-        return BatchLoss(loss: loss / Double(packed.targets.count), targetCount: packed.targets.count)
+        return BatchLoss(loss: loss, targetCount: packed.targets.count, losses: losses, predictions: predictions)
     }
 
-    /// Final norm, logits, loss; leaves the gradient at the last layer's output in `scratch.lossGradient`.
-    func head(_ batch: PackedBatch, wantsGradient: Bool) -> Double {
-        let count = batch.lossRows.count, width = c.hiddenSize, vocabulary = c.vocabularySize
+    func activations(of examples: [TrainingBatch.Example], prompt: PromptView, layer: Int) throws -> [[Float]] {
+        let packed = try PackedBatch(
+            TrainingBatch(examples), prompt: prompt, group: attention.group, vocabularySize: c.vocabularySize,
+            hiddenSize: c.hiddenSize)
+        precondition(layer > 0 && layer < c.layerCount && packed.virtualRows == 0, "activations of no inner layer")
+        let length = (packed.positions.max() ?? 0) + 1
+        try model.checkLength(length)
+        tables = model.rotations.map { $0.table(length: length) }
+        forwardLayers(packed, prompt, to: layer)
         let x = scratch.hidden.pointer
-        let normed = scratch.normed.reserve(count * width)
-        let norm = model.outputNorm
-        forRows(count) { row in norm.forward(x + row * width, into: normed + row * width, columns: width) }
-        activationObserver?.observe([DecoderTensorNames.output], normed, count: count, columns: width)
-        let dNormed = scratch.dQueries.reserve(count * width)
-        let slice = min(count, max(64, (16 << 20) / vocabulary))
-        let logits = scratch.logits.reserve(slice * vocabulary)
-        let losses = scratch.rowLoss.reserve(count)
-        let scale = 1 / Float(count)
-        let logitScale = c.logitScale, softCap = c.logitSoftCap
-        let slopes = softCap > 0 ? scratch.logitSlopes.reserve(slice * vocabulary) : nil
-        var start = 0
-        while start < count {
-            let size = min(slice, count - start)
-            output.forward(
-                normed + start * width, count: size, into: logits, yStride: vocabulary, scratch: &scratch.weights,
-                pool: pool)
-            let first = start
-            pool.parallelFor(size) { row in
-                let line = logits + row * vocabulary
-                let target = batch.targets[first + row]
-                let slope = slopes.map { $0 + row * vocabulary }
-                if logitScale != 1 { VectorMath.scale(line, by: logitScale, count: vocabulary) }
-                if softCap > 0 { VectorMath.softCap(line, cap: softCap, slope: slope, count: vocabulary) }
-                guard wantsGradient else {
-                    losses[first + row] = CrossEntropy.forward(line, count: vocabulary, target: target)
-                    return
-                }
-                losses[first + row] = CrossEntropy.backward(line, count: vocabulary, target: target, scale: scale)
-                if let slope { for column in 0..<vocabulary { line[column] *= slope[column] } }
-                if logitScale != 1 { VectorMath.scale(line, by: logitScale, count: vocabulary) }
-            }
-            if wantsGradient {
-                output.backward(
-                    logits, count: size, dYStride: vocabulary, into: dNormed + start * width, accumulate: false,
-                    scratch: &scratch.weights, pool: pool)
-            }
-            start += size
+        var row = 0
+        return examples.map { example in
+            let count = example.targets.last?.position ?? 0
+            defer { row += count }
+            return Array(UnsafeBufferPointer(start: x + row * c.hiddenSize, count: count * c.hiddenSize))
         }
-        if wantsGradient {
-            let gradient = scratch.lossGradient.reserve(count * width)
-            gradient.update(repeating: 0, count: count * width)
-            forRows(count) { row in
-                norm.backward(
-                    x + row * width, dOut: dNormed + row * width, accumulatingInto: gradient + row * width,
-                    columns: width)
-            }
-        }
-        return (0..<count).reduce(0) { $0 + Double(losses[$1]) }
     }
 
     /// Runs `body` for every row, in groups that keep the cost of scheduling small.

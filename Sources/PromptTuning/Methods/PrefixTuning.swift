@@ -1,7 +1,5 @@
 import LanguageModels
-import Layers
 import SoftPrompts
-import Tokenization
 
 /// Prefix tuning (Li and Liang 2021, arXiv 2101.00190): trained keys and values in front of every layer's own.
 ///
@@ -17,38 +15,5 @@ public enum PrefixTuning: TuningMethod {
 
     public static func parameterCount(tokens: Int, shape: DecoderShape) -> Int {
         tokens * shape.keyValueElementsPerToken
-    }
-
-    public static func initialParameters(
-        _ initialization: PromptInitialization, tokens: Int, model: any LanguageModel, tokenizer: any Tokenizer
-    ) throws -> [Float] {
-        let ids = try initialization.tokenIDs(
-            count: tokens, tokenizer: tokenizer, vocabularySize: model.shape.vocabularySize)
-        guard let ids else {
-            return [Float](repeating: 0, count: parameterCount(tokens: tokens, shape: model.shape))
-        }
-        let cache = model.makeCache(element: .f32, capacity: tokens)
-        _ = try model.forward(.tokens(ids), cache: cache, workspace: InferenceWorkspace(), logitCount: 0)
-        return cache.prefix(tokens: tokens)
-    }
-
-    public static func view(_ parameters: UnsafePointer<Float>, tokens: Int) -> PromptView {
-        .keysAndValues(parameters, count: tokens)
-    }
-
-    public static func freezeFirstToken(in gradient: UnsafeMutablePointer<Float>, tokens: Int, shape: DecoderShape) {
-        guard tokens > 0 else { return }
-        let plane = tokens * shape.headDimension
-        for index in 0..<shape.layerCount * 2 * shape.keyValueHeadCount {
-            (gradient + index * plane).update(repeating: 0, count: shape.headDimension)
-        }
-    }
-
-    public static func storedValues(_ parameters: [Float], tokens: Int, shape: DecoderShape) -> [Float] {
-        shape.storedPrefix(fromCache: parameters, tokens: tokens)
-    }
-
-    public static func parameters(fromStored values: [Float], tokens: Int, shape: DecoderShape) -> [Float] {
-        shape.cachePrefix(fromStored: values, tokens: tokens)
     }
 }

@@ -8,7 +8,7 @@ import SoftPrompts
 
 struct PromptCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "prompt", abstract: "List, show, compare, tag, sign, export and delete stored prompts.",
+        commandName: "prompt", abstract: "List, show, compare, tag, sign, import, export and delete stored prompts.",
         groupedSubcommands: [
             CommandGroup(
                 name: "Look",
@@ -54,7 +54,8 @@ struct PromptListCommand: AsyncParsableCommand {
 
     @Argument(help: "Only versions of this prompt.") var name: String?
     @Option(help: "Only prompts trained on this model (a GGUF file).") var base: String?
-    @Option(help: "The same by the model's fingerprint, as `incipit fingerprint` prints it.") var baseFingerprint: String?
+    @Option(help: "The same by the model's fingerprint, as `incipit fingerprint` prints it.")
+    var baseFingerprint: String?
     @Option(help: "Only prompts for this task.") var task: String?
     @Option(help: "Only prompts with this label, KEY=VALUE; may come several times.") var label: [String] = []
     @Option(help: "Only prompts with a metric in this range, NAME>=VALUE or NAME<=VALUE; may come several times.")
@@ -190,7 +191,8 @@ struct PromptExportCommand: AsyncParsableCommand {
         commandName: "export",
         abstract: "Write a version as a folder that Hugging Face PEFT loads, or as an OCI layout.",
         discussion: """
-            incipit prompt export team/task:v3 folder                   files for PEFT
+            incipit prompt export team/task:v3 folder                   files for PEFT, and ours
+            incipit prompt export team/task:v3 folder --peft            files for PEFT alone
             incipit prompt export team/task:v3 layout --layout          an OCI image layout, as skopeo's oci: reads it
             incipit prompt export team/task:v3 task.tar                 the same in one file
 
@@ -201,6 +203,8 @@ struct PromptExportCommand: AsyncParsableCommand {
     @Argument(help: "Folder to write, made when missing; or a file NAME.tar.") var folder: String
     @Flag(help: "Write an OCI image layout.") var layout = false
     @Flag(help: "Write the stored files of an int8 prompt as they are, not as F32 for PEFT.") var exact = false
+    @Flag(help: "Write PEFT's two files alone, without ours, which says to which weights the prompt belongs.")
+    var peft = false
 
     func run() async throws {
         let target = try PromptStore.localReference(reference)
@@ -209,7 +213,13 @@ struct PromptExportCommand: AsyncParsableCommand {
         try Home.makeFolder(folder)
         // PEFT cannot load int8: it gets the values that the codes stand for.
         let isQuantized = loaded.record.dtype == "I8" && !exact
-        try (isQuantized ? try SoftPromptFile(loaded.prompt) : loaded.files).write(toFolder: folder)
+        let files = isQuantized ? try SoftPromptFile(loaded.prompt) : loaded.files
+        if peft {
+            try files.writePEFT(toFolder: folder)
+            return Output.line(
+                "wrote \(SoftPromptFile.tensorFileName) and \(SoftPromptFile.peftConfigurationFileName) to \(folder)")
+        }
+        try files.write(toFolder: folder)
         Output.line(
             "wrote \(SoftPromptFile.tensorFileName), \(SoftPromptFile.peftConfigurationFileName) and "
                 + "\(SoftPromptFile.configurationFileName) to \(folder)")
@@ -226,47 +236,5 @@ struct PromptExportCommand: AsyncParsableCommand {
             repository: target.repository, includeReferrers: true)
         if isArchive { try layout.writeArchive(to: folder) }
         Output.line("wrote \(target.repository)@\(receipt.digest) to \(folder)")
-    }
-}
-
-struct PromptImportCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "import", abstract: "Take prompts in from an OCI image layout, a folder or tar.",
-        discussion: """
-            incipit prompt import task.tar                          under the names it gives
-            incipit prompt import layout --as team/task             under this name
-            skopeo copy docker://host/team/task:v1 oci:layout:v1 && incipit prompt import layout --as team/task
-            """)
-
-    @Argument(help: "Folder or tar archive.", completion: .file()) var path: String
-    @Option(name: .customLong("as"), help: "The name for entries that say none themselves.") var name: String?
-
-    func run() async throws {
-        let fallback = try name.map(PromptStore.name)
-        let store = try PromptStore()
-        let anonymous = try RepositoryName("imported")
-        let layout = try LayoutStore(path: path, repository: fallback ?? anonymous)
-        let policy = try TrustPolicy(path: Home().trustPolicy)
-        var count = 0
-        for repository in try await layout.repositories() {
-            for tag in try await layout.tags(in: repository, last: nil, limit: nil)
-            where !tag.isBaseAnchor && !tag.isReferrersFallback {
-                guard let stored = try await layout.manifest(.tag(tag), in: repository),
-                    let manifest = try? Manifest.parse(stored.bytes, mediaType: stored.mediaType),
-                    manifest.effectiveArtifactType == MediaType.softPrompt
-                else { continue }
-                guard repository != anonymous || fallback != nil else {
-                    throw CommandFailure(.usage, "the layout does not name its prompts; give a name: --as NAME")
-                }
-                try await policy.check(stored, in: repository, of: layout, names: [repository])
-                let receipt = try await copyArtifact(
-                    .tag(tag), from: layout, repository: repository, to: store.store, repository: repository,
-                    includeReferrers: true)
-                _ = try await store.registry.load(.digest(receipt.digest), of: repository)
-                Output.line("imported \(repository):\(tag)  \(receipt.digest)")
-                count += 1
-            }
-        }
-        if count == 0 { throw CommandFailure(.data, "there is no tagged soft prompt in \(path)") }
     }
 }

@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""Every kind of soft prompt that PEFT saves, through `incipit prompt import` and `export`, back into PEFT.
+
+For each type: PEFT makes an adapter on the tiny model with random values and saves it; Incipit imports it (folding what has
+to be folded), exports it; PEFT loads the export; logits must be those of the original adapter. Pickles must be refused.
+
+usage: peft_prompts.py --incipit PATH --model HF_FOLDER --gguf GGUF
+"""
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import torch
+from peft import (CPTConfig, MultitaskPromptTuningConfig, PeftModel, PrefixTuningConfig, PromptEncoderConfig,
+                  PromptTuningConfig, get_peft_model)
+from transformers import AutoModelForCausalLM
+
+try:
+    from peft import CartridgeConfig
+except ImportError:
+    CartridgeConfig = None
+
+TOKENS = 5
+
+
+def configs():
+    yield "PROMPT_TUNING", PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=TOKENS)
+    yield "P_TUNING", PromptEncoderConfig(task_type="CAUSAL_LM", num_virtual_tokens=TOKENS, encoder_hidden_size=16)
+    yield "PREFIX_TUNING", PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=TOKENS)
+    yield "PREFIX_TUNING+projection", PrefixTuningConfig(
+        task_type="CAUSAL_LM", num_virtual_tokens=TOKENS, prefix_projection=True, encoder_hidden_size=16)
+    yield "MULTITASK_PROMPT_TUNING", MultitaskPromptTuningConfig(
+        task_type="CAUSAL_LM", num_virtual_tokens=TOKENS, num_tasks=2, num_ranks=2)
+    yield "CPT", CPTConfig(
+        task_type="CAUSAL_LM", cpt_token_ids=[5, 6, 7, 8, 9], cpt_mask=[1] * 5, cpt_tokens_type_mask=[1, 2, 2, 3, 4])
+    if CartridgeConfig is not None:
+        yield "CARTRIDGE", CartridgeConfig(task_type="CAUSAL_LM", num_virtual_tokens=TOKENS, num_frozen_tokens=1)
+
+
+def logits(model, ids, task=None):
+    with torch.no_grad():
+        extra = {} if task is None else {"task_ids": torch.tensor([task])}
+        return model(input_ids=ids, attention_mask=torch.ones_like(ids), **extra).logits[0, -ids.shape[1]:].double()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--incipit", required=True)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--gguf", required=True)
+    args = parser.parse_args()
+    torch.manual_seed(7)
+    ids = torch.tensor([[3, 17, 42, 8, 61, 9, 30]])
+    failures = 0
+    with tempfile.TemporaryDirectory() as folder:
+        env = dict(os.environ, INCIPIT_HOME=folder + "/home", INCIPIT_CACHE=folder + "/cache")
+
+        def incipit(*words, ok=True):
+            result = subprocess.run([args.incipit, *words], env=env, capture_output=True, text=True)
+            if ok and result.returncode != 0:
+                raise SystemExit(f"{' '.join(words)}: {result.stderr}")
+            return result
+
+        for name, config in configs():
+            base = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32)
+            model = get_peft_model(base, config)
+            with torch.no_grad():
+                for parameter in model.prompt_encoder.parameters():
+                    if parameter.requires_grad:
+                        parameter.add_(0.1 * torch.randn_like(parameter))
+            model.eval()
+            slug = name.lower().replace("+", "-").replace("_", "-")
+            saved, exported = f"{folder}/{slug}", f"{folder}/{slug}-exported"
+            model.save_pretrained(saved)
+            task = 1 if name == "MULTITASK_PROMPT_TUNING" else None
+            words = ["prompt", "import", saved, "--base", args.gguf, "--name", f"oracle/{slug}"]
+            if task is not None:
+                refused = incipit(*words, ok=False)
+                assert refused.returncode == 65 and "task" in refused.stderr, refused.stderr
+                words += ["--task", str(task)]
+            incipit(*words)
+            incipit("prompt", "export", f"oracle/{slug}", exported, "--peft")
+            assert sorted(os.listdir(exported)) == ["adapter_config.json", "adapter_model.safetensors"]
+            # What was saved, loaded by PEFT itself, is the reference: some encoders are not the same before saving.
+            base = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32)
+            want = logits(PeftModel.from_pretrained(base, saved).eval(), ids, task)
+            base = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32)
+            have = logits(PeftModel.from_pretrained(base, exported).eval(), ids)
+            bare = logits(AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32), ids)
+            error = (want - have).abs().max().item()
+            cosine = torch.nn.functional.cosine_similarity(want.flatten(), have.flatten(), dim=0).item()
+            moved = (want - bare).abs().max().item()
+            good = cosine >= 0.9999 and error < 1e-3 and moved > 10 * error
+            failures += not good
+            print(f"{'ok  ' if good else 'FAIL'} {name}: cosine {cosine:.7f}, largest difference {error:.2e} (prompt moves {moved:.2f})")
+
+        pickled = pathlib.Path(folder, "pickled")
+        pickled.mkdir()
+        (pickled / "adapter_config.json").write_text(json.dumps({"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 1}))
+        (pickled / "adapter_model.bin").write_bytes(b"\x80\x04.")
+        refused = incipit("prompt", "import", str(pickled), "--base", args.gguf, "--name", "oracle/pickle", ok=False)
+        good = refused.returncode == 65 and "pickle" in refused.stderr
+        failures += not good
+        print(f"{'ok  ' if good else 'FAIL'} a pickle is refused")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
