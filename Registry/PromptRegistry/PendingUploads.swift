@@ -37,11 +37,7 @@ final class PendingUploads: Sendable {
 
     func find(_ id: String, in repository: RepositoryName, begunAfter oldest: Int64) -> Entry? {
         entries.withLock { entries in
-            guard let entry = entries[id], entry.repository == repository else { return nil }
-            guard entry.begun >= oldest else {
-                entries[id] = nil
-                return nil
-            }
+            guard let entry = entries[id], entry.repository == repository, entry.begun >= oldest else { return nil }
             return entry
         }
     }
