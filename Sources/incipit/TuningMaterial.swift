@@ -164,16 +164,21 @@ extension TuneCommand {
         return (resolved.prompt, digest)
     }
 
-    /// Refuses a start that is much worse than no prompt at all.
+    /// Refuses a start that is much worse than no prompt at all; words are only warned of, for there is no better advice.
     func checkStart(_ trainer: Trainer) throws {
         let losses = try trainer.startingLosses()
         guard !(losses.start <= losses.bare + 0.5) else { return }
+        let finding = String(
+            format: "the start is bad: its loss is %.2f where the bare model has %.2f. ", losses.start, losses.bare)
+        if from == nil, (initKind ?? "text") == "text" {
+            return Output.note(
+                "warning: \(finding)Other words (--init-text) or more of them (--tokens) may learn faster")
+        }
         throw CommandFailure(
             .usage,
-            String(
-                format: "the start is bad: its loss is %.2f where the bare model has %.2f. ", losses.start, losses.bare)
-                + "Begin from words with --init-text \"…\" (the prompt you would write by hand), or add --any-start to train "
-                + "from here all the same")
+            finding
+                + "Begin from words with --init-text \"…\" (the prompt you would write by hand), or add --any-start to "
+                + "train from here all the same")
     }
 
     /// How parameters are scored on dev; nil where there are no dev rows.

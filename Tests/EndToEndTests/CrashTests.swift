@@ -90,7 +90,8 @@ struct CrashTests {
     @Test("kill -9 during push: the registry holds all of it or none, and pushing again completes it")
     func push() async throws {
         let (author, host, reader) = (try Incipit(), try Incipit(), try Incipit())
-        let digest = try await author.tune("kill/large", steps: 1, tokens: 400, more: ["--init", "vocabulary"])
+        let digest = try await author.tune(
+            "kill/large", steps: 1, tokens: 400, more: ["--init", "vocabulary", "--any-start"])
         let files = try await author.export("kill/large")
         try await withRegistry(host) { registry in
             func push(_ index: Int) -> [String] {
@@ -127,7 +128,8 @@ struct CrashTests {
     @Test("kill -9 during pull: the reader holds all of it or none, and pulling again completes it")
     func pull() async throws {
         let (host, reader) = (try Incipit(), try Incipit())
-        let digest = try await host.tune("kill/large", steps: 1, tokens: 400, more: ["--init", "vocabulary"])
+        let digest = try await host.tune(
+            "kill/large", steps: 1, tokens: 400, more: ["--init", "vocabulary", "--any-start"])
         let files = try await host.export("kill/large")
         try await withRegistry(host) { registry in
             let reference = "\(registry.address)/kill/large:v1"
@@ -158,7 +160,8 @@ struct CrashTests {
     @Test("kill -9 of the registry during pushes: it starts again on the same folder and takes the push")
     func server() async throws {
         let (author, host, reader) = (try Incipit(), try Incipit(), try Incipit())
-        let digest = try await author.tune("kill/large", steps: 1, tokens: 400, more: ["--init", "vocabulary"])
+        let digest = try await author.tune(
+            "kill/large", steps: 1, tokens: 400, more: ["--init", "vocabulary", "--any-start"])
         var delays = SeededDelays(seed: 4)
         var (attempts, brokenOff) = (0, 0)
         var whole = 0.3

@@ -63,7 +63,7 @@ import Testing
         let old = all.filter { oldKinds.contains($0.target) }
         let new = all.filter { !oldKinds.contains($0.target) }
         try #require(!old.isEmpty && !new.isEmpty)
-        var first = TuningConfiguration(tokens: 4, steps: 60, batchSize: 8, learningRate: 0.02, evaluateEvery: 60)
+        var first = TuningConfiguration(tokens: 4, steps: 300, batchSize: 8, learningRate: 0.02, evaluateEvery: 300)
         first.averaging = 0.9
         let initial = try PrefixTuning.initialParameters(
             .text("What kind of thing"), tokens: 4, model: loaded.model, tokenizer: loaded.tokenizer)
@@ -79,8 +79,8 @@ import Testing
                 try graph.loss(of: batch, prompt: .keysAndValues($0.baseAddress!, count: 4), gradient: nil).loss
             }
         }
-        var second = PromptContinuation.configuration(from: first, steps: 60, learningRate: 0.02)
-        second.evaluateEvery = 60
+        var second = PromptContinuation.configuration(from: first, steps: 120, learningRate: 0.02)
+        second.evaluateEvery = 120
         func child(replay: Double, anchor: Double) throws -> [Float] {
             let objectives = try PromptContinuation(replay: replay, anchorWeight: anchor).objectives(
                 new: new, old: old, parent: .prefix(parentTokens, count: 4), model: loaded.model,
