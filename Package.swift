@@ -69,7 +69,8 @@ let package = Package(
             ],
             path: "Sources/LanguageModels", swiftSettings: checked),
         .target(
-            name: "Generation", dependencies: ["LanguageModels", "SoftPrompts"], path: "Sources/Generation",
+            name: "Generation", dependencies: ["LanguageModels", "Safetensors", "SoftPrompts"],
+            path: "Sources/Generation",
             swiftSettings: checked),
         .target(
             name: "PromptTuning", dependencies: ["LanguageModels", "SoftPrompts", "Safetensors"],
@@ -136,8 +137,11 @@ let package = Package(
         test("ChatTemplates", ["Fixtures"]),
         test(
             "LanguageModels",
-            ["Fixtures", "GGUF", "TensorTypes", "Kernels", "Layers", "SoftPrompts", "PromptTuning", "TestSupport"]),
-        test("Generation", ["Fixtures", "LanguageModels", "SoftPrompts", "Kernels", "Tokenization"]),
+            [
+                "Conversion", "Fixtures", "GGUF", "TensorTypes", "Kernels", "Layers", "SoftPrompts", "PromptTuning",
+                "TestSupport",
+            ]),
+        test("Generation", ["Fixtures", "GGUF", "LanguageModels", "SoftPrompts", "Kernels", "Tokenization"]),
         test("PromptTuning", ["Fixtures", "LanguageModels", "Kernels", "TestSupport", "Tokenization"]),
         test("Evaluation", ["Fixtures", "Generation", "LanguageModels", "Kernels", "PromptTuning"]),
         test("OCIArtifacts"),

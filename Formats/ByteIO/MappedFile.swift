@@ -97,6 +97,16 @@ public final class MappedFile: Sendable {
     /// A copy of all bytes; safe to use after the object is gone.
     public func copyBytes() -> [UInt8] { withExtendedLifetime(self) { Array(unsafeBytes) } }
 
+    /// Tells the system that a range will not be read again soon: its pages leave this process's memory, and are there
+    /// again, from the file, when they are read. Only whole pages within the range; no effect on bytes in memory.
+    public func release(_ range: Range<Int>) {
+        guard isMapped, let base, !range.isEmpty else { return }
+        let page = Int(getpagesize())
+        let start = (max(0, range.lowerBound) + page - 1) / page * page
+        let end = range.upperBound >= count ? count : range.upperBound / page * page
+        if end > start { madvise(base + start, end - start, MADV_DONTNEED) }
+    }
+
     /// Asks the system to read a range ahead of use; has no other effect.
     public func willNeed(_ range: Range<Int>) {
         guard isMapped, let base, !range.isEmpty else { return }

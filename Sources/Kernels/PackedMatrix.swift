@@ -39,10 +39,11 @@ public final class PackedMatrix: @unchecked Sendable {  // immutable after init;
     ///   - bytes: at least `rows` rows; more is allowed, fewer throws `badShape`.
     ///   - pool: repacking is spread over its threads.
     ///   - keepAlive: the owner of `bytes`. When given, float weights are used in place if they are aligned.
+    ///   - didRead: told, from any thread, which of `bytes` have been repacked and are not read again.
     /// - Throws: `KernelsError` for a type without a kernel, a row length that is not whole blocks, or no memory.
     public init(
         type: TensorType, rows: Int, columns: Int, bytes: UnsafeRawBufferPointer, pool: ThreadPool,
-        keepAlive: (any AnyObject & Sendable)? = nil
+        keepAlive: (any AnyObject & Sendable)? = nil, didRead: ((Range<Int>) -> Void)? = nil
     ) throws {
         guard let format = KernelFormat.all.first(where: { $0.type == type }) else {
             let names = KernelFormat.all.map { $0.type.name }.joined(separator: ", ")
@@ -75,7 +76,12 @@ public final class PackedMatrix: @unchecked Sendable {  // immutable after init;
                 storage = .floats(base, element: element, elementBytes: elementBytes)
             } else {
                 let copy = try Self.allocate(needed, type)
-                copy.copyMemory(from: base, byteCount: needed)
+                // In pieces that are given back one by one: never more than a piece is there twice.
+                for first in stride(from: 0, to: needed, by: 8 << 20) {
+                    let end = min(needed, first + (8 << 20))
+                    (copy + first).copyMemory(from: base + first, byteCount: end - first)
+                    didRead?(first..<end)
+                }
                 owned = copy
                 owner = nil
                 isBorrowed = false
@@ -95,6 +101,9 @@ public final class PackedMatrix: @unchecked Sendable {  // immutable after init;
                         min(Int(CK_PANEL_ROWS), rows - first), columns,
                         (memory + panel * panelBytes).assumingMemoryBound(to: UInt8.self))
                 }
+                didRead?(
+                    task * step * Int(CK_PANEL_ROWS) * rowBytes..<min(
+                        rows, (task + 1) * step * Int(CK_PANEL_ROWS)) * rowBytes)
             }
             owned = memory
             owner = nil
