@@ -42,11 +42,14 @@ public struct Generator {
     ///   - parseSpecial: whether control tokens written in the text become these tokens.
     ///   - maximumTokens: tokens at most; also bounded by the context.
     ///   - stop: texts that end the answer and do not appear in it.
+    ///   - reusesText: `text` is all that is to stand behind the attached prompt, and what the session holds of its
+    ///     beginning is not read again; otherwise it goes behind what is there.
     ///   - onText: receives the answer piece by piece, never in the middle of a character.
     /// - Throws: `ModelError.contextFull` when the text does not fit, `SamplerSettingsError` for bad settings.
     public func generate(
         _ text: String, parseSpecial: Bool = false, settings: SamplerSettings, maximumTokens: Int,
-        stop: [String] = [], shouldStop: () -> Bool = { false }, onText: (String) -> Void = { _ in }
+        stop: [String] = [], shouldStop: () -> Bool = { false }, reusesText: Bool = false,
+        onText: (String) -> Void = { _ in }
     ) throws -> GenerationResult {
         var sampler = try Sampler(settings)
         let prompt = tokenizer.encode(text, parseSpecial: parseSpecial, addSpecial: true)
@@ -57,7 +60,7 @@ public struct Generator {
         let started = clock.now
         var firstAt = started
         sampler.observe(prompt)
-        var logits = try session.append(prompt)
+        var logits = try reusesText ? session.replace(with: prompt).logits : session.append(prompt)
         var decoder = StreamingDecoder(tokenizer: tokenizer, skipSpecial: true)
         var stops = StopSequences(stop)
         var answer = ""
