@@ -20,10 +20,16 @@ struct RunCommand: AsyncParsableCommand {
     @OptionGroup var options: ModelOptions
     @OptionGroup var attachment: AttachmentOptions
     @OptionGroup var sampling: SamplingOptions
+    @OptionGroup var adapters: AdapterOptions
 
     @Argument(help: "Text to continue; “-” or none reads standard input.") var text: String?
     @Flag(help: "Give the text to the model as it is, not in the form the attached prompt was trained on.") var raw =
         false
+    @Option(
+        help: ArgumentHelp(
+            "File that keeps what was read and written, with its keys and values: made if missing; a text that begins "
+                + "like the one before is not read again.", valueName: "file"), completion: .file())
+    var session: String?
     @Flag(help: "Let the text contain control tokens such as <|im_start|>.") var special = false
     @Flag(help: "Print tokens and speed to standard error.") var stats = false
     @Flag(help: "Print one JSON object instead of streaming.") var json = false
@@ -40,10 +46,19 @@ struct RunCommand: AsyncParsableCommand {
         if input.isEmpty && attachment.attach == nil {
             throw CommandFailure(.usage, "there is no text to continue; give it as an argument or on standard input")
         }
-        let loaded = try options.load()
+        let loaded = try options.load(adapters: adapters)
         let resolved = try await attachment.resolve(for: loaded, home: Home())
+        // A session that is to be saved keeps every position.
         let session = try Session(
-            model: loaded.model, attachment: resolved?.attachment, cacheElement: sampling.cacheElement)
+            model: loaded.model, attachment: resolved?.attachment, cacheElement: sampling.cacheElement,
+            canRewind: self.session != nil)
+        let identity = ([resolved?.identity ?? "none"] + adapters.adapters).joined(separator: " ")
+        let state = try self.session.map { path in
+            (path: path, base: try loaded.fingerprint(cache: Home().cache).base)
+        }
+        if let state, FileManager.default.fileExists(atPath: state.path) {
+            try session.load(from: state.path, base: state.base, promptIdentity: identity)
+        }
         let form = raw ? nil : resolved?.template
         let generator = Generator(session: session, tokenizer: loaded.tokenizer)
         Interrupt.listen()
@@ -51,7 +66,8 @@ struct RunCommand: AsyncParsableCommand {
             form.map { $0.replacingOccurrences(of: "{input}", with: input) } ?? input, parseSpecial: special,
             settings: settings, maximumTokens: sampling.maxTokens, stop: sampling.stop,
             shouldStop: { Interrupt.isRequested },
-            onText: { piece in if !json { Output.stream(piece) } })
+            reusesText: state != nil, onText: { piece in if !json { Output.stream(piece) } })
+        if let state { try session.save(to: state.path, base: state.base, promptIdentity: identity) }
         if json {
             return try Output.json(
                 Report(
