@@ -21,6 +21,9 @@ failures=0
 "$python" Tests/Benchmarks/peers/compare_speed.py --measure "$measure" --model "$model" --threads "${threads[@]}" \
     --rounds "$rounds" || failures=$((failures + 1))
 printf '\n'
+"$python" Tests/Benchmarks/peers/compare_context.py --measure "$measure" --model "$model" --threads "$(nproc)" \
+    --rounds "$(((rounds + 1) / 2))" || failures=$((failures + 1))
+printf '\n'
 "$python" - "$model" "$work/hf" << 'PYTHON'
 import sys
 sys.path.insert(0, "Tests/Oracles")
