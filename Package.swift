@@ -71,7 +71,7 @@ let package = Package(
             ],
             path: "Sources/LanguageModels", swiftSettings: checked),
         .target(
-            name: "Generation", dependencies: ["LanguageModels", "SoftPrompts", "ByteIO", "ChatTemplates"],
+            name: "Generation", dependencies: ["LanguageModels", "Safetensors", "SoftPrompts", "ByteIO", "ChatTemplates"],
             path: "Sources/Generation",
             swiftSettings: checked),
         .target(
@@ -143,7 +143,10 @@ let package = Package(
         test("ChatTemplates", ["Fixtures"]),
         test(
             "LanguageModels",
-            ["Fixtures", "GGUF", "TensorTypes", "Kernels", "Layers", "SoftPrompts", "PromptTuning", "TestSupport"]),
+            [
+                "Conversion", "Fixtures", "GGUF", "TensorTypes", "Kernels", "Layers", "SoftPrompts", "PromptTuning",
+                "TestSupport",
+            ]),
         test(
             "Generation",
             [

@@ -97,18 +97,20 @@ public final class MappedFile: Sendable {
     /// A copy of all bytes; safe to use after the object is gone.
     public func copyBytes() -> [UInt8] { withExtendedLifetime(self) { Array(unsafeBytes) } }
 
-    /// Says that some of these bytes are not needed for now: the system may take back the memory they are mapped to, and
-    /// reads them again when they are touched. Has no other effect; nothing happens for files in memory.
-    /// - Parameter bytes: a part of ``unsafeBytes``; only whole pages within it are given back.
+    /// As ``release(_:)``, for a part of ``unsafeBytes``; nothing happens for other memory.
     public func forget(_ bytes: UnsafeRawBufferPointer) {
-        guard isMapped, let base, let start = bytes.baseAddress, start >= base, start + bytes.count <= base + count
-        else {
-            return
-        }
-        let page = 4096
-        let first = (Int(bitPattern: start) + page - 1) / page * page
-        let end = (Int(bitPattern: start) + bytes.count) / page * page
-        if end > first { madvise(UnsafeMutableRawPointer(bitPattern: first), end - first, MADV_DONTNEED) }
+        guard let base, let start = bytes.baseAddress, start >= base, start + bytes.count <= base + count else { return }
+        release(start - base..<start - base + bytes.count)
+    }
+
+    /// Tells the system that a range will not be read again soon: its pages leave this process's memory, and are there
+    /// again, from the file, when they are read. Only whole pages within the range; no effect on bytes in memory.
+    public func release(_ range: Range<Int>) {
+        guard isMapped, let base, !range.isEmpty else { return }
+        let page = Int(getpagesize())
+        let start = (max(0, range.lowerBound) + page - 1) / page * page
+        let end = range.upperBound >= count ? count : range.upperBound / page * page
+        if end > start { madvise(base + start, end - start, MADV_DONTNEED) }
     }
 
     /// Asks the system to read a range ahead of use; has no other effect.

@@ -155,6 +155,13 @@ public final class GGUFFile: Sendable {
             rebasing: file.unsafeBytes[tensor.fileOffset..<tensor.fileOffset + tensor.byteCount])
     }
 
+    /// Tells the system that a part of a tensor, or all of it, will not be read again soon (`MappedFile.release`).
+    public func releasePages(of tensor: TensorInfo, _ range: Range<Int>) {
+        guard parts.indices.contains(tensor.part), swapped[tensor.part] == nil else { return }
+        let part = range.clamped(to: 0..<tensor.byteCount)
+        parts[tensor.part].file.release(tensor.fileOffset + part.lowerBound..<tensor.fileOffset + part.upperBound)
+    }
+
     /// The values of one of this file's tensors as floats, in a new array.
     /// - Throws: `TensorTypeError` when the type is not decodable.
     public func floats(of tensor: TensorInfo) throws -> [Float] {

@@ -48,29 +48,32 @@ public struct Generator {
     ///   - stop: texts that end the answer and do not appear in it.
     ///   - grammar: what the answer must obey.
     ///   - likeliest: how many of the likeliest tokens `choices` lists in each place; nil: no `choices`.
+    ///   - reusesText: `text` is all that is to stand behind the attached prompt, and what the session holds of its
+    ///     beginning is not read again; otherwise it goes behind what is there.
     ///   - onText: receives the answer piece by piece, never in the middle of a character.
     /// - Throws: `ModelError.contextFull` when the text does not fit, `SamplerSettingsError` for bad settings,
     ///   `GrammarError` when the grammar leads where no token goes on.
     public func generate(
         _ text: String, parseSpecial: Bool = false, settings: SamplerSettings, maximumTokens: Int,
         stop: [String] = [], grammar: GrammarConstraint? = nil, likeliest: Int? = nil,
-        shouldStop: () -> Bool = { false }, onText: (String) -> Void = { _ in }
+        shouldStop: () -> Bool = { false }, reusesText: Bool = false, onText: (String) -> Void = { _ in }
     ) throws -> GenerationResult {
         try generate(
             tokens: tokenizer.encode(text, parseSpecial: parseSpecial, addSpecial: true), settings: settings,
             maximumTokens: maximumTokens, stop: stop, grammar: grammar, likeliest: likeliest, shouldStop: shouldStop,
-            onText: onText)
+            reusesText: reusesText, onText: onText)
     }
 
     /// The same behind tokens.
     ///
     /// - Parameters:
-    ///   - prompt: what the session does not hold yet, at least one token.
+    ///   - prompt: what the session does not hold yet (with `reusesText`, all that is to stand behind the attached
+    ///     prompt), at least one token.
     ///   - context: tokens the session holds already; penalties and DRY see them.
     public func generate(
         tokens prompt: [Int], context: [Int] = [], settings: SamplerSettings, maximumTokens: Int,
         stop: [String] = [], grammar: GrammarConstraint? = nil, likeliest: Int? = nil,
-        shouldStop: () -> Bool = { false }, onText: (String) -> Void = { _ in }
+        shouldStop: () -> Bool = { false }, reusesText: Bool = false, onText: (String) -> Void = { _ in }
     ) throws -> GenerationResult {
         var sampler = try Sampler(settings, tokenizer: tokenizer, grammar: grammar)
         guard !prompt.isEmpty else {
@@ -81,7 +84,7 @@ public struct Generator {
         var firstAt = started
         sampler.observe(context)
         sampler.observe(prompt)
-        var logits = try session.append(prompt)
+        var logits = try reusesText ? session.replace(with: prompt).logits : session.append(prompt)
         var answer = AnswerText(tokenizer: tokenizer, stop: stop)
         var tokens: [Int] = []
         var choices: [TokenChoice] = []

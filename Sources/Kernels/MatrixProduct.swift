@@ -39,8 +39,11 @@ public enum MatrixProduct {
     ///
     /// Quantized matrices multiply with the int8 form, which must cover `tokens`; float matrices with the floats.
     /// With quantized matrices a token's result depends neither on the other tokens nor on the number of threads, bit
-    /// for bit; with float matrices the way of summing changes at 8 tokens. The outputs of the jobs must not overlap.
-    public static func run(_ jobs: [ProductJob], _ activations: Activations, tokens: Int, pool: ThreadPool) {
+    /// for bit; with float matrices the way of summing changes at 8 tokens, unless `rowByRow` asks for one way, which
+    /// is slower for many tokens. The outputs of the jobs must not overlap.
+    public static func run(
+        _ jobs: [ProductJob], _ activations: Activations, tokens: Int, rowByRow: Bool = false, pool: ThreadPool
+    ) {
         guard tokens > 0, !jobs.isEmpty else { return }
         let columns = activations.columns
         for job in jobs {
@@ -64,7 +67,7 @@ public enum MatrixProduct {
         unitCounts.reserveCapacity(jobs.count)
         for job in jobs { unitCounts.append((job.matrix.rows + unitRows - 1) / unitRows) }
         let units = unitCounts.reduce(0, +)
-        let usesFloatProduct = tokens >= floatProductTokens
+        let usesFloatProduct = tokens >= floatProductTokens && !rowByRow
         let hasFloats = jobs.contains { if case .floats = $0.matrix.storage { true } else { false } }
         let step = usesFloatProduct && hasFloats ? 8 : max(1, units * chunkCount / (pool.threadCount * 8))
         let tasksPerChunk = (units + step - 1) / step

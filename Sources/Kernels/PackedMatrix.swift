@@ -39,10 +39,11 @@ public final class PackedMatrix: @unchecked Sendable {  // immutable after init;
     ///   - bytes: at least `rows` rows; more is allowed, fewer throws `badShape`.
     ///   - pool: repacking is spread over its threads.
     ///   - keepAlive: the owner of `bytes`. When given, float weights are used in place if they are aligned.
+    ///   - didRead: told, from any thread, which of `bytes` have been repacked and are not read again.
     /// - Throws: `KernelsError` for a type without a kernel, a row length that is not whole blocks, or no memory.
     public init(
         type: TensorType, rows: Int, columns: Int, bytes: UnsafeRawBufferPointer, pool: ThreadPool,
-        keepAlive: (any AnyObject & Sendable)? = nil
+        keepAlive: (any AnyObject & Sendable)? = nil, didRead: ((Range<Int>) -> Void)? = nil
     ) throws {
         guard let format = KernelFormat.all.first(where: { $0.type == type }) else {
             let names = KernelFormat.all.map { $0.type.name }.joined(separator: ", ")
@@ -75,15 +76,21 @@ public final class PackedMatrix: @unchecked Sendable {  // immutable after init;
                 storage = .floats(base, element: element, elementBytes: elementBytes)
             } else {
                 let copy = try Self.allocate(needed, type)
-                copy.copyMemory(from: base, byteCount: needed)
+                // In pieces that are given back one by one: never more than a piece is there twice.
+                for first in stride(from: 0, to: needed, by: 8 << 20) {
+                    let end = min(needed, first + (8 << 20))
+                    (copy + first).copyMemory(from: base + first, byteCount: end - first)
+                    didRead?(first..<end)
+                }
                 owned = copy
                 owner = nil
                 isBorrowed = false
                 storage = .floats(copy, element: element, elementBytes: elementBytes)
             }
         case .panels(let kind):
-            let memory = try Self.panels(kind, type: type, rows: rows, columns: columns, pool: pool) {
-                first, count, panel in
+            let memory = try Self.panels(
+                kind, type: type, rows: rows, columns: columns, rowBytes: rowBytes, pool: pool, didRead: didRead
+            ) { first, count, panel in
                 ck_pack_panel(
                     kind, (base + first * rowBytes).assumingMemoryBound(to: UInt8.self), rowBytes, count, columns, panel
                 )
@@ -95,7 +102,8 @@ public final class PackedMatrix: @unchecked Sendable {  // immutable after init;
             storage = .panels(Self.matrix(kind, memory, rows: rows, columns: columns))
         case .codebook(let codebook):
             let memory = try Self.panels(
-                codebook.kind, type: type, rows: rows, columns: columns, pool: pool
+                codebook.kind, type: type, rows: rows, columns: columns, rowBytes: rowBytes, pool: pool,
+                didRead: didRead
             ) { first, count, panel in
                 codebook.pack(
                     base + first * rowBytes, rowBytes: rowBytes, rowCount: count, type: type, columns: columns,
@@ -116,8 +124,8 @@ public final class PackedMatrix: @unchecked Sendable {  // immutable after init;
     /// Allocates the panels of a matrix and has them filled on all threads: `pack` gets the first row, the number of rows
     /// and the place of each panel.
     private static func panels(
-        _ kind: ck_kind, type: TensorType, rows: Int, columns: Int, pool: ThreadPool,
-        _ pack: (Int, Int, UnsafeMutablePointer<UInt8>) -> Void
+        _ kind: ck_kind, type: TensorType, rows: Int, columns: Int, rowBytes: Int, pool: ThreadPool,
+        didRead: ((Range<Int>) -> Void)?, _ pack: (Int, Int, UnsafeMutablePointer<UInt8>) -> Void
     ) throws -> (address: UnsafeMutableRawPointer, byteCount: Int) {
         let panelRows = Int(CK_PANEL_ROWS)
         let panelCount = (rows + panelRows - 1) / panelRows
@@ -131,6 +139,8 @@ public final class PackedMatrix: @unchecked Sendable {  // immutable after init;
                     first, min(panelRows, rows - first),
                     (memory + panel * panelBytes).assumingMemoryBound(to: UInt8.self))
             }
+            let first = task * step * panelRows
+            didRead?(first * rowBytes..<min(rows, first + step * panelRows) * rowBytes)
         }
         return (memory, panelCount * panelBytes)
     }

@@ -17,6 +17,9 @@ public final class InferenceWorkspace: @unchecked Sendable {
     /// Attention's branch of a parallel layer.
     var waiting = GrowableBuffer()
     var router = GrowableBuffer()
+    /// What adapters make of activations.
+    var reduced = GrowableBuffer()
+    let reducedInput = Activations()
     let normed = Activations()
     let attended = Activations()
     let feedForward = Activations()

@@ -11,14 +11,17 @@ public protocol ModelArchitecture: Sendable {
 
     /// Builds the runnable model.
     ///
+    /// - Parameter adapters: LoRA adapters that apply to it, already checked against it.
     /// - Throws: `ModelError` naming the missing or contradicting hyperparameter or tensor.
-    static func load(_ source: any ModelSource, pool: ThreadPool) throws -> any LanguageModel
+    static func load(
+        _ source: any ModelSource, adapters: [ScaledAdapter], pool: ThreadPool
+    ) throws -> any LanguageModel
 }
 
 extension ModelArchitecture {
     /// Builds the runnable model of a GGUF file.
     public static func load(_ file: GGUFFile, pool: ThreadPool) throws -> any LanguageModel {
-        try load(GGUFSource(file), pool: pool)
+        try load(GGUFSource(file), adapters: [], pool: pool)
     }
 }
 
@@ -33,8 +36,10 @@ public protocol DecoderArchitecture: ModelArchitecture {
 }
 
 extension DecoderArchitecture {
-    public static func load(_ source: any ModelSource, pool: ThreadPool) throws -> any LanguageModel {
-        try DecoderModel(source, architecture: self, pool: pool)
+    public static func load(
+        _ source: any ModelSource, adapters: [ScaledAdapter], pool: ThreadPool
+    ) throws -> any LanguageModel {
+        try DecoderModel(source, architecture: self, adapters: adapters, pool: pool)
     }
 }
 
@@ -53,6 +58,28 @@ public enum ModelInput: Sendable {
     }
 }
 
+/// What one sequence adds in a forward pass.
+public struct SequenceStep {
+    public let input: ModelInput
+    public let cache: KVCache
+    /// Logits are computed for this many last positions only.
+    public let logitCount: Int
+    /// Whether its queries go through attention in tiles.
+    public let usesTiles: Bool
+    /// Positions of the sequence when the input that this is a part of has been read.
+    public let finalLength: Int
+
+    /// - Parameter whole: positions of the whole input when `input` is one piece of it; the numbers are then those of
+    ///   the whole at once. Nil: `input` is the whole.
+    public init(_ input: ModelInput, cache: KVCache, logitCount: Int, whole: (count: Int, finalLength: Int)? = nil) {
+        self.input = input
+        self.cache = cache
+        self.logitCount = logitCount
+        usesTiles = (whole?.count ?? input.count) >= AttentionKernel.tileThreshold
+        finalLength = whole?.finalLength ?? cache.count + input.count
+    }
+}
+
 /// A loaded decoder with frozen, quantized weights: the forward pass on integer products.
 public protocol LanguageModel: AnyObject, Sendable {
     var shape: DecoderShape { get }
@@ -60,14 +87,25 @@ public protocol LanguageModel: AnyObject, Sendable {
     /// Bytes of weights held in memory besides the mapped file.
     var residentByteCount: Int { get }
 
-    /// Runs `input` at the positions after what `cache` holds and appends its keys and values there.
+    /// For each layer the positions that a query sees, its own included; 0: all.
+    var windows: [Int] { get }
+
+    /// Runs the inputs of several sequences, each at the positions after what its cache holds, and appends their keys
+    /// and values there. Rows of all sequences go through the weights together; a sequence's results with quantized
+    /// weights are, bit for bit, those it has alone.
     ///
-    /// - Parameter logitCount: logits are computed for this many last positions only.
-    /// - Returns: `(logitCount, vocabularySize)` floats in the workspace, valid until its next use.
-    /// - Throws: `ModelError.invalidInput` for an id outside the vocabulary or rows of another width.
-    func forward(
-        _ input: ModelInput, cache: KVCache, workspace: InferenceWorkspace, logitCount: Int
-    ) throws -> UnsafeBufferPointer<Float>
+    /// - Returns: the logits that the steps ask for, in order, `(Σ logitCount, vocabularySize)` floats in the workspace,
+    ///   valid until its next use.
+    /// - Throws: `ModelError.invalidInput` for an id outside the vocabulary, rows of another width, or a cache that
+    ///   appears twice; then no cache has changed.
+    func forward(_ steps: [SequenceStep], workspace: InferenceWorkspace) throws -> UnsafeBufferPointer<Float>
+
+    /// Forgets positions in the middle of a sequence and moves what follows to the front, keys turned accordingly.
+    ///
+    /// - Parameter gone: positions behind those the cache shares with others.
+    /// - Throws: `ModelError.invalidInput` when the model's positions cannot be moved: learned ones (GPT-2), or
+    ///   LongRoPE beyond its first range.
+    func shift(_ cache: KVCache, forgetting gone: Range<Int>) throws
 
     /// The embedding of one token, as the first layer receives it: `hiddenSize` floats.
     func embedding(of token: Int, into destination: UnsafeMutablePointer<Float>)
@@ -77,11 +115,36 @@ public protocol LanguageModel: AnyObject, Sendable {
 }
 
 extension LanguageModel {
+    /// Runs `input` at the positions after what `cache` holds and appends its keys and values there.
+    ///
+    /// - Parameter logitCount: logits are computed for this many last positions only.
+    /// - Returns: `(logitCount, vocabularySize)` floats in the workspace, valid until its next use.
+    /// - Throws: `ModelError.invalidInput` for an id outside the vocabulary or rows of another width.
+    public func forward(
+        _ input: ModelInput, cache: KVCache, workspace: InferenceWorkspace, logitCount: Int
+    ) throws -> UnsafeBufferPointer<Float> {
+        try forward([SequenceStep(input, cache: cache, logitCount: logitCount)], workspace: workspace)
+    }
+
     /// An empty cache of this model's dimensions.
-    public func makeCache(element: KVElement = .f16, capacity: Int = 0) -> KVCache {
+    ///
+    /// - Parameter canRewind: keep every position of every layer, so that the sequence can go back to any of them;
+    ///   otherwise layers with a sliding window keep their window only.
+    public func makeCache(element: KVElement = .f16, capacity: Int = 0, canRewind: Bool = true) -> KVCache {
         KVCache(
             layerCount: shape.layerCount, headCount: shape.keyValueHeadCount, headDimension: shape.headDimension,
-            element: element, capacity: capacity)
+            element: element, capacity: capacity, windows: canRewind ? nil : windows)
+    }
+
+    /// Refuses a number format that this model's heads do not fit.
+    ///
+    /// - Throws: `ModelError.invalidInput`.
+    public func check(cacheElement element: KVElement) throws {
+        guard !element.fits(headDimension: shape.headDimension) else { return }
+        throw ModelError(
+            .invalidInput,
+            "keys and values of \(shape.headDimension) dimensions a head cannot be cached as \(element.rawValue), which "
+                + "takes multiples of 32; f16 and f32 take any")
     }
 }
 

@@ -16,6 +16,8 @@ public struct ModelError: Error, Sendable, CustomStringConvertible {
         public static let contextFull = Code(name: "contextFull")
         /// A token, position or prompt does not fit the model.
         public static let invalidInput = Code(name: "invalidInput")
+        /// A saved session is damaged or another model's.
+        public static let invalidState = Code(name: "invalidState")
     }
 
     public let code: Code

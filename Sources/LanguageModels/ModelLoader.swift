@@ -44,10 +44,13 @@ public enum ModelLoader {
     /// The same of a model in any container.
     ///
     /// Tensors of a GGUF file are read where they are mapped; those of other containers are made in memory, once.
-    public static func load(_ source: any ModelSource, pool: ThreadPool) throws -> LoadedModel {
+    /// - Parameter adapters: LoRA adapters that apply to it, made for this source.
+    public static func load(
+        _ source: any ModelSource, adapters: [ScaledAdapter] = [], pool: ThreadPool
+    ) throws -> LoadedModel {
         let path = source.path
         let architecture = try ModelCatalog.architecture(for: source.metadata, path: path)
-        let model = try architecture.load(source, pool: pool)
+        let model = try architecture.load(source, adapters: adapters, pool: pool)
         let tokenizer = try GGUFTokenizer.make(from: source.metadata, path: path)
         guard tokenizer.vocabularyCount <= model.shape.vocabularySize else {
             throw ModelError(

@@ -50,22 +50,12 @@ public final class TensorLoading {
     /// The dimensions of a tensor, nil when the model has none of that name.
     public func dimensions(of name: String) -> [Int]? { places[name]?.dimensions }
 
-    /// A tensor's blocks: where a GGUF file mapped them, or a copy when another container has to make them.
-    private func blocks(of tensor: SourceTensor) throws -> (bytes: UnsafeRawBufferPointer, owner: TensorMemory?) {
-        if let gguf = source as? GGUFSource, let info = gguf.file.tensor(named: tensor.name) {
-            return (gguf.file.bytes(of: info), nil)
-        }
-        let memory = try source.withBytes(of: tensor) { TensorMemory(copying: $0) }
-        return (memory.bytes, memory)
-    }
-
     /// A small tensor (a norm's weights) as floats.
     ///
     /// - Parameter dimensions: its shape when that is not one row of `count`.
     public func floats(_ name: String, count: Int, dimensions: [Int]? = nil) throws -> [Float] {
         let info = try tensor(name, dimensions ?? [count])
-        let (bytes, owner) = try blocks(of: info)
-        return withExtendedLifetime(owner) {
+        return try TensorBlocks(source, info).withBytes { bytes in
             [Float](unsafeUninitializedCapacity: count) { buffer, initialized in
                 info.type.decode(
                     bytes, into: UnsafeMutableBufferPointer(start: buffer.baseAddress, count: count))
@@ -77,8 +67,7 @@ public final class TensorLoading {
     /// A weight matrix of `rows` outputs and `columns` inputs.
     public func matrix(_ name: String, rows: Int, columns: Int) throws -> FrozenTensor {
         let info = try tensor(name, [columns, rows])
-        let (bytes, owner) = try blocks(of: info)
-        return FrozenTensor(type: info.type, bytes: bytes, rows: rows, columns: columns, owner: owner)
+        return FrozenTensor(TensorBlocks(source, info), rows: rows, columns: columns)
     }
 
     /// The weights of a norm, and its bias where the file has one.
@@ -101,8 +90,7 @@ public final class TensorLoading {
     /// Matrices that lie one behind the other in one tensor of three dimensions.
     func stack(_ name: String, count: Int, rows: Int, columns: Int) throws -> [Projection] {
         let info = try tensor(name + ".weight", [columns, rows, count])
-        let (bytes, owner) = try blocks(of: info)
-        let all = FrozenTensor(type: info.type, bytes: bytes, rows: rows * count, columns: columns, owner: owner)
+        let all = FrozenTensor(TensorBlocks(source, info), rows: rows * count, columns: columns)
         return (0..<count).map { Projection(weight: all.slice($0 * rows..<($0 + 1) * rows), bias: nil) }
     }
 
@@ -120,54 +108,4 @@ public final class TensorLoading {
                 path: path)
         }
     }
-}
-
-/// Blocks that no file holds in this form.
-final class TensorMemory: Sendable {
-    // Sendable: written in `init` only.
-    nonisolated(unsafe) let bytes: UnsafeRawBufferPointer
-
-    init(copying source: UnsafeRawBufferPointer) {
-        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: max(source.count, 64), alignment: 64)
-        memory.copyMemory(from: source)
-        bytes = UnsafeRawBufferPointer(rebasing: memory[..<source.count])
-    }
-
-    deinit { UnsafeMutableRawBufferPointer(mutating: bytes).deallocate() }
-}
-
-/// A weight matrix where the file mapped it, or in memory of its own.
-public struct FrozenTensor: Sendable {
-    public let type: TensorType
-    // Sendable: read-only memory that the model keeps alive, through its file or through `owner`.
-    nonisolated(unsafe) public let bytes: UnsafeRawBufferPointer
-    public let rows: Int
-    public let columns: Int
-    let owner: TensorMemory?
-
-    /// A run of the rows.
-    func slice(_ range: Range<Int>) -> FrozenTensor {
-        let rowBytes = rowByteCount
-        return FrozenTensor(
-            type: type,
-            bytes: UnsafeRawBufferPointer(
-                rebasing: bytes[range.lowerBound * rowBytes..<range.upperBound * rowBytes]),
-            rows: range.count, columns: columns, owner: owner)
-    }
-
-    /// Repacked for the integer kernels.
-    public func packed(pool: ThreadPool) throws -> PackedMatrix {
-        try PackedMatrix(type: type, rows: rows, columns: columns, bytes: bytes, pool: pool, keepAlive: owner)
-    }
-
-    /// One row as floats.
-    func decodeRow(_ row: Int, into destination: UnsafeMutablePointer<Float>) {
-        let rowBytes = rowByteCount
-        type.decode(
-            UnsafeRawBufferPointer(rebasing: bytes[row * rowBytes..<(row + 1) * rowBytes]),
-            into: UnsafeMutableBufferPointer(start: destination, count: columns))
-    }
-
-    /// Bytes of one row.
-    var rowByteCount: Int { columns / type.blockSize * type.bytesPerBlock }
 }

@@ -1,12 +1,14 @@
 import Foundation
 import Kernels
+import Synchronization
 
 /// Rotary position embedding (Su et al. 2021, RoFormer, eq. 34): pair *i* of a head turns by `position · base^(-2i/d)`.
 ///
 /// Cosines and sines are tabulated once per position and shared by all layers and heads. Angles are computed in `Double`,
 /// because at position 8 000 a `Float` angle is already off by 5·10⁻⁴ radian.
 public final class RotaryEmbedding: @unchecked Sendable {
-    // Sendable: tables only grow, in `prepare`, which callers invoke before any parallel section reads them.
+    // Sendable: blocks of the tables are made in `prepare`, under a lock, and never move. Whoever reads a block has
+    // called `prepare` for it before, and so sees it whole.
 
     /// Which elements of a head form a pair.
     public enum Pairing: Sendable {
@@ -22,9 +24,13 @@ public final class RotaryEmbedding: @unchecked Sendable {
     private let frequencies: [Double]
     /// What turned elements are multiplied by besides; 1 for a plain rotation.
     public let amplitude: Double
-    private var cosines = FloatBuffer(count: 0)
-    private var sines = FloatBuffer(count: 0)
-    private var preparedPositions = 0
+    /// Cosines, then sines, of `blockPositions` positions each.
+    private let blocks: UnsafeMutablePointer<UnsafeMutablePointer<Float>?>
+    private let preparedBlocks = Mutex(0)
+    private static let blockPositions = 512
+    private static let blockLimit = 1 << 14
+    /// Positions that can be rotated at all.
+    public static let positionLimit = blockPositions * blockLimit
 
     /// - Parameters:
     ///   - dimension: rotated elements of a head, even.
@@ -47,25 +53,33 @@ public final class RotaryEmbedding: @unchecked Sendable {
         self.pairing = pairing
         self.frequencies = frequencies
         self.amplitude = amplitude
+        blocks = .allocate(capacity: Self.blockLimit)
+        blocks.initialize(repeating: nil, count: Self.blockLimit)
     }
 
-    /// Makes the tables cover positions below `count`.
+    deinit {
+        for index in 0..<Self.blockLimit { blocks[index]?.deallocate() }
+        blocks.deallocate()
+    }
+
+    /// Makes the tables cover positions below `count`, which is at most `positionLimit`. From any thread.
     public func prepare(positions count: Int) {
-        guard count > preparedPositions else { return }
-        let capacity = max(count, preparedPositions * 2, 256)
+        precondition(count <= Self.positionLimit, "RoPE tables for \(count) positions")
         let pairs = frequencies.count
-        let newCosines = FloatBuffer(count: capacity * pairs)
-        let newSines = FloatBuffer(count: capacity * pairs)
-        for position in 0..<capacity {
-            for pair in 0..<pairs {
-                let angle = Double(position) * frequencies[pair]
-                newCosines.pointer[position * pairs + pair] = Float(cos(angle) * amplitude)
-                newSines.pointer[position * pairs + pair] = Float(sin(angle) * amplitude)
+        preparedBlocks.withLock { prepared in
+            while prepared * Self.blockPositions < count {
+                let block = UnsafeMutablePointer<Float>.allocate(capacity: max(1, 2 * Self.blockPositions * pairs))
+                for index in 0..<Self.blockPositions {
+                    for pair in 0..<pairs {
+                        let angle = Double(prepared * Self.blockPositions + index) * frequencies[pair]
+                        block[index * pairs + pair] = Float(cos(angle) * amplitude)
+                        block[(Self.blockPositions + index) * pairs + pair] = Float(sin(angle) * amplitude)
+                    }
+                }
+                blocks[prepared] = block
+                prepared += 1
             }
         }
-        cosines = newCosines
-        sines = newSines
-        preparedPositions = capacity
     }
 
     /// Turns `heads` consecutive heads of `headDimension` elements by the angles of `position`, in place.
@@ -78,13 +92,23 @@ public final class RotaryEmbedding: @unchecked Sendable {
         rotate(row, heads: heads, headDimension: headDimension, position: position, inverse: true)
     }
 
+    /// What turns keys back by that many positions without changing their length: a key rotated for a position becomes
+    /// the key of an earlier one.
+    public func turnBack(by positions: Int) -> KeyTurn {
+        KeyTurn(
+            cosines: frequencies.map { cos(Double(positions) * $0) },
+            sines: frequencies.map { -sin(Double(positions) * $0) }, isInterleaved: pairing == .interleaved)
+    }
+
     private func rotate(
         _ row: UnsafeMutablePointer<Float>, heads: Int, headDimension: Int, position: Int, inverse: Bool
     ) {
-        precondition(position < preparedPositions, "RoPE tables do not reach position \(position)")
-        let offset = position * frequencies.count
-        let cosine = UnsafePointer(cosines.pointer + offset)
-        let sine = UnsafePointer(sines.pointer + offset)
+        guard let block = blocks[position / Self.blockPositions] else {
+            preconditionFailure("RoPE tables do not reach position \(position)")
+        }
+        let index = position % Self.blockPositions
+        let cosine = UnsafePointer(block + index * frequencies.count)
+        let sine = UnsafePointer(block + (Self.blockPositions + index) * frequencies.count)
         switch pairing {
         case .interleaved:
             VectorMath.ropeInterleaved(
@@ -94,6 +118,23 @@ public final class RotaryEmbedding: @unchecked Sendable {
             VectorMath.ropeHalf(
                 row, heads: heads, headDimension: headDimension, ropeDimension: dimension, cos: cosine, sin: sine,
                 inverse: inverse)
+        }
+    }
+}
+
+/// One rotation of keys, the same for all of them.
+public struct KeyTurn: Sendable {
+    let cosines, sines: [Double]
+    let isInterleaved: Bool
+
+    /// Turns one head in place.
+    public func apply(_ head: UnsafeMutablePointer<Float>) {
+        let pairs = cosines.count
+        for pair in 0..<pairs {
+            let (first, second) = isInterleaved ? (2 * pair, 2 * pair + 1) : (pair, pair + pairs)
+            let (a, b) = (Double(head[first]), Double(head[second]))
+            head[first] = Float(a * cosines[pair] - b * sines[pair])
+            head[second] = Float(a * sines[pair] + b * cosines[pair])
         }
     }
 }

@@ -15,6 +15,8 @@ struct AttachmentOptions: ParsableArguments {
     struct Resolved {
         let prompt: SoftPrompt
         let attachment: PromptAttachment
+        /// The digest of its manifest.
+        let identity: String
         /// The form of text it was trained on, if it says so.
         var template: String? {
             if case .string(let text)? = prompt.training["template"] { return text }
@@ -39,7 +41,8 @@ struct AttachmentOptions: ParsableArguments {
                 source: fingerprint.source, argument: loaded.path), allowRelated: allowRelatedBase)
         guard verdict.answer == .attach else { throw CommandFailure(.wrongBase, verdict.message) }
         return Resolved(
-            prompt: stored.prompt, attachment: try PromptAttachment(stored.prompt, shape: loaded.model.shape))
+            prompt: stored.prompt, attachment: try PromptAttachment(stored.prompt, shape: loaded.model.shape),
+            identity: "\(stored.record.digest)")
     }
 }
 
@@ -54,17 +57,17 @@ struct SamplingOptions: ParsableArguments {
     @Option(help: "Tokens to write at most.") var maxTokens = 256
     @Option(help: "End before this text appears; may be given several times.") var stop: [String] = []
     @OptionGroup(title: "Sampler options") var chain: SamplerOptions
-    @Option(help: "Number format of cached keys and values: f16 or f32.") var cacheType = "f16"
+    @Option(help: "Number format of cached keys and values: f16, f32 or q8_0.") var cacheType = "f16"
 
     func validate() throws {
         if maxTokens < 1 { throw ValidationError("--max-tokens must be at least 1, not \(maxTokens).") }
-        if !["f16", "f32"].contains(cacheType) {
-            throw ValidationError("--cache-type must be f16 or f32, not \(cacheType).")
+        if KVElement(rawValue: cacheType) == nil {
+            throw ValidationError("--cache-type must be f16, f32 or q8_0, not \(cacheType).")
         }
         do { _ = try settings() } catch { throw ValidationError("\(error).") }
     }
 
-    var cacheElement: KVElement { cacheType == "f32" ? .f32 : .f16 }
+    var cacheElement: KVElement { KVElement(rawValue: cacheType) ?? .f16 }
 
     /// - Throws: `SamplerSettingsError` for a value that makes no sense.
     func settings() throws -> SamplerSettings {

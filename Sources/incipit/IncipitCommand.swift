@@ -50,7 +50,8 @@ struct IncipitCommand: AsyncParsableCommand {
                 subcommands: [
                     InspectCommand.self, FingerprintCommand.self, ConvertCommand.self, QuantizeCommand.self,
                     ImatrixCommand.self, VerifyCommand.self, DiffCommand.self, MetadataCommand.self,
-                    SplitCommand.self, MergeCommand.self, TokenizeCommand.self, TemplateCommand.self,
+                    SplitCommand.self, MergeCommand.self, MergeLoRACommand.self, TokenizeCommand.self,
+                    TemplateCommand.self,
                 ]),
         ])
 

@@ -37,6 +37,9 @@ fi
     --threads "${threads[@]}" --rounds "$(((rounds + 1) / 2))" "${large[@]}" ${INCIPIT_TYPES:+--types $INCIPIT_TYPES} ||
     failures=$((failures + 1))
 printf '\n'
+"$python" Tests/Benchmarks/peers/compare_context.py --measure "$measure" --model "$model" --threads "$(nproc)" \
+    --rounds "$(((rounds + 1) / 2))" || failures=$((failures + 1))
+printf '\n'
 "$python" - "$model" "$work/hf" << 'PYTHON'
 import sys
 sys.path.insert(0, "Tests/Oracles")

@@ -29,18 +29,33 @@ import Testing
         let queries, keys, values: [Float]
         let scale: Float
 
-        init(_ shape: Shape, seed: UInt64, half: Bool) {
+        init(_ shape: Shape, seed: UInt64, element: KVElement) {
             var generator = SeededGenerator(seed)
             self.shape = shape
             capacity = shape.past + shape.tokens + 3
             queries = randomFloats(shape.tokens * shape.heads * shape.dimension, &generator, scale: 3)
             let count = shape.keyValueHeads * capacity * shape.dimension
             func cache(_ scale: Float) -> [Float] {
-                randomFloats(count, &generator, scale: scale).map { half ? Float(Float16($0)) : $0 }
+                Self.rounded(randomFloats(count, &generator, scale: scale), element, shape.dimension)
             }
             keys = cache(2)
             values = cache(1)
             scale = 1 / Float(shape.dimension).squareRoot()
+        }
+
+        /// What a cache of `element` gives back, by the definition of the format.
+        static func rounded(_ values: [Float], _ element: KVElement, _ dimension: Int) -> [Float] {
+            switch element {
+            case .f32: return values
+            case .f16: return values.map { Float(Float16($0)) }
+            case .q8_0:
+                return stride(from: 0, to: values.count, by: 32).flatMap { start in
+                    let block = values[start..<start + 32]
+                    let largest = block.reduce(0) { max($0, abs($1)) }
+                    let scale = Float(Float16(largest / 127))
+                    return block.map { largest == 0 ? 0 : ($0 * (127 / largest)).rounded(.toNearestOrEven) * scale }
+                }
+            }
         }
 
         func naive(window: Int = 0, softCap: Double = 0) -> [Double] {
@@ -68,30 +83,57 @@ import Testing
             return result
         }
 
-        func run(
-            _ kernels: KernelTable, element: KVElement, threads: Int, window: Int = 0, softCap: Float = 0
-        ) -> [Float] {
-            let pool = ThreadPool(threadCount: threads)
-            var out = [Float](repeating: .nan, count: queries.count)
-            func call(_ keys: UnsafeRawPointer, _ values: UnsafeRawPointer) {
-                let width = shape.heads * shape.dimension
-                queries.withUnsafeBufferPointer { queries in
-                    out.withUnsafeMutableBufferPointer { out in
-                        AttentionKernel.run(
-                            queries: queries.baseAddress!, queryStride: width, keys: keys, values: values,
-                            element: element, capacity: capacity, tokens: shape.tokens, past: shape.past,
-                            headCount: shape.heads, keyValueHeadCount: shape.keyValueHeads,
-                            headDimension: shape.dimension, scale: scale, softCap: softCap, window: window,
-                            into: out.baseAddress!, outStride: width, pool: pool, kernels: kernels)
+        /// The cache in pages; of `shared` slots the memory belongs to another table.
+        func pages(_ element: KVElement, shared: Int = 0) -> KVPages {
+            func table() -> KVPages {
+                KVPages(headCount: shape.keyValueHeads, headDimension: shape.dimension, element: element)
+            }
+            func fill(_ pages: KVPages, _ slots: Range<Int>) {
+                pages.reserve(slots)
+                for slot in slots {
+                    for head in 0..<shape.keyValueHeads {
+                        let at = (head * capacity + slot) * shape.dimension
+                        for (isValue, source) in [(false, keys), (true, values)] {
+                            source.withUnsafeBufferPointer {
+                                pages.write($0.baseAddress! + at, slot: slot, head: head, isValue: isValue)
+                            }
+                        }
                     }
                 }
             }
-            switch element {
-            case .f32:
-                keys.withUnsafeBytes { k in values.withUnsafeBytes { v in call(k.baseAddress!, v.baseAddress!) } }
-            case .f16:
-                let (k, v) = (keys.map { Float16($0) }, values.map { Float16($0) })
-                k.withUnsafeBytes { k in v.withUnsafeBytes { v in call(k.baseAddress!, v.baseAddress!) } }
+            let pages = table()
+            if shared > 0 {
+                let first = table()
+                fill(first, 0..<shared)
+                pages.begin(with: first.share(shared))
+            }
+            fill(pages, shared..<capacity)
+            return pages
+        }
+
+        func run(
+            _ kernels: KernelTable, element: KVElement, threads: Int, window: Int = 0, softCap: Float = 0,
+            shared: Int = 0, tiles: Bool? = nil, pieces: Int = 1
+        ) -> [Float] {
+            let pool = ThreadPool(threadCount: threads)
+            var out = [Float](repeating: .nan, count: queries.count)
+            let pages = pages(element, shared: shared)
+            let width = shape.heads * shape.dimension
+            let settings = AttentionShape(
+                headCount: shape.heads, keyValueHeadCount: shape.keyValueHeads, headDimension: shape.dimension,
+                scale: scale, softCap: softCap, window: window)
+            queries.withUnsafeBufferPointer { queries in
+                out.withUnsafeMutableBufferPointer { out in
+                    let size = (shape.tokens + pieces - 1) / pieces
+                    let calls = stride(from: 0, to: shape.tokens, by: size).map { first in
+                        AttentionCall(
+                            queries: queries.baseAddress! + first * width, pages: pages,
+                            tokens: min(size, shape.tokens - first), past: shape.past + first,
+                            usesTiles: tiles ?? (shape.tokens >= AttentionKernel.tileThreshold),
+                            into: out.baseAddress! + first * width)
+                    }
+                    AttentionKernel.run(calls, settings, pool: pool, kernels: kernels)
+                }
             }
             return out
         }
@@ -99,8 +141,8 @@ import Testing
 
     @Test("Attention equals the naive computation", arguments: shapes, MatrixProductTests.rowNames)
     func equalsNaive(shape: Shape, rowName: String) {
-        for element in [KVElement.f32, .f16] {
-            let problem = Problem(shape, seed: 7, half: element == .f16)
+        for element in KVElement.allCases where element.fits(headDimension: shape.dimension) {
+            let problem = Problem(shape, seed: 7, element: element)
             let actual = problem.run(MatrixProductTests.table(rowName), element: element, threads: 2)
             let expected = problem.naive()
             expectClose(
@@ -111,7 +153,7 @@ import Testing
 
     @Test("Windows and soft caps equal the naive computation", arguments: shapes)
     func windowsAndSoftCaps(shape: Shape) {
-        let problem = Problem(shape, seed: 9, half: true)
+        let problem = Problem(shape, seed: 9, element: .f16)
         for (window, softCap) in [(1, 0), (5, 2.5), (64, 0), (65, 2.5), (256, 0), (300, 2.5), (5000, 2.5)] {
             let expected = problem.naive(window: window, softCap: softCap)
             for rowName in MatrixProductTests.rowNames {
@@ -127,17 +169,57 @@ import Testing
 
     @Test("The number of threads does not change a bit", arguments: shapes)
     func threads(shape: Shape) {
-        let problem = Problem(shape, seed: 8, half: true)
+        let problem = Problem(shape, seed: 8, element: .f16)
         let one = problem.run(.current, element: .f16, threads: 1)
         #expect(one.map(\.bitPattern) == problem.run(.current, element: .f16, threads: 2).map(\.bitPattern))
         #expect(one.map(\.bitPattern) == problem.run(.current, element: .f16, threads: 5).map(\.bitPattern))
+    }
+
+    @Test("Pages that are shared and pieces of a text give the whole's numbers", arguments: shapes)
+    func pagesAndPieces(shape: Shape) {
+        for element in KVElement.allCases where element.fits(headDimension: shape.dimension) {
+            let problem = Problem(shape, seed: 10, element: element)
+            let expected = problem.naive(window: 70)
+            for row in KernelTable.available {
+                for tiles in [false, true] {
+                    let whole = problem.run(row, element: element, threads: 2, window: 70, shared: 1, tiles: tiles)
+                    expectClose(
+                        whole, expected, magnitudes: expected.map { _ in 1 }, tolerance: Self.tolerance,
+                        "\(shape) \(row.name) \(element) tiles: \(tiles)")
+                    let pieces = problem.run(
+                        row, element: element, threads: 2, window: 70, shared: 1, tiles: tiles, pieces: 3)
+                    #expect(whole.map(\.bitPattern) == pieces.map(\.bitPattern), "\(shape) \(row.name) \(element)")
+                }
+            }
+        }
+    }
+
+    @Test("Int8 rows hold what the format says, and a broken number breaks its block")
+    func int8Rows() {
+        let values = (0..<64).map { Float($0 * 37 % 64) / 7 - 4 }
+        for row in KernelTable.available {
+            func back(_ values: [Float]) -> [Float] {
+                var stored = [UInt8](repeating: 0, count: KVElement.q8_0.rowBytes(headDimension: values.count))
+                var result = [Float](repeating: 0, count: values.count)
+                row.row.pointee.cache_write(KVElement.q8_0.type, values, &stored, values.count)
+                row.row.pointee.cache_read(KVElement.q8_0.type, stored, &result, values.count)
+                return result
+            }
+            #expect(back(values) == Problem.rounded(values, .q8_0, 64), "\(row.name)")
+            #expect(back([Float](repeating: 0, count: 32)) == [Float](repeating: 0, count: 32))
+            var broken = values
+            broken[40] = .infinity
+            let result = back(broken)
+            #expect(Array(result[..<32]) == Problem.rounded(Array(values[..<32]), .q8_0, 32))
+            #expect(result[32...].allSatisfy { $0.isNaN })
+        }
     }
 
     @Test("Scores far apart neither overflow nor lose the winner")
     func extremeScores() {
         for row in KernelTable.available {
             let shape = Shape(heads: 1, keyValueHeads: 1, dimension: 16, past: 100, tokens: 9)
-            let base = Problem(shape, seed: 9, half: false)
+            let base = Problem(shape, seed: 9, element: .f32)
             var keys = base.keys, queries = base.queries
             for i in keys.indices { keys[i] = i / 16 == 40 ? 1 : -1 }
             for i in queries.indices { queries[i] = 1e4 }

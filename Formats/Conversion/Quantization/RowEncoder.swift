@@ -47,7 +47,7 @@ final class RowEncoder {
             window * perWindow..<min((window + 1) * perWindow, job.pieceCount)
         }
         for window in 0...windowCount {
-            let round = Round(
+            let round = EncodingRound(
                 job: job, pieces: window < windowCount ? pieces(window) : 0..<0, window: windows[window % 2].bytes)
             let group = DispatchGroup()
             let helpers = min(threads - 1, round.pieces.count - 1)
@@ -90,7 +90,7 @@ private final class Memory {
 }
 
 /// The pieces of one window, taken by threads one at a time.
-private final class Round: @unchecked Sendable {
+final class EncodingRound: @unchecked Sendable {
     // Sendable: pieces write to disjoint parts of the window, and the counter gives each to one thread. `error` is read
     // after all threads are done.
     let job: EncodingJob

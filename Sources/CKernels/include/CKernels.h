@@ -98,14 +98,37 @@ static inline size_t ck_tile_width(size_t remaining, size_t max_tile) {
 
 // MARK: - Attention
 
-/// Shapes and pointers of one attention call. Keys and values: [key_value_head][capacity][head_dimension].
+/// How the elements of cached keys and values are stored.
+typedef enum ck_cache_type {
+    CK_CACHE_F32 = 0,
+    CK_CACHE_F16 = 1,
+    CK_CACHE_Q8_0 = 2 ///< head_dimension int8, then an F16 scale for each 32 of them; the dimension is a multiple of 32
+} ck_cache_type;
+
+/// Bytes of one head of one slot.
+static inline size_t ck_cache_row_bytes(ck_cache_type type, size_t head_dimension) {
+    return type == CK_CACHE_F32 ? 4 * head_dimension
+           : type == CK_CACHE_F16 ? 2 * head_dimension
+                                  : head_dimension + head_dimension / 32 * 2;
+}
+
+/// Consecutive slots of one layer. Keys and values: [key_value_head][capacity][row].
+typedef struct ck_cache_page {
+    const void *keys, *values; ///< NULL once the window has left them behind
+    size_t first;              ///< its first slot
+    size_t count;              ///< slots up to the next page
+    size_t capacity;           ///< slots from one head to the next, at least `count`
+} ck_cache_page;
+
+/// Shapes and pointers of one attention call.
 typedef struct ck_attention {
     const float *queries; ///< (tokens, head_count * head_dimension), row stride `query_stride`
     float *out;           ///< the same shape, row stride `out_stride`
-    const void *keys, *values;
-    bool half;            ///< cache elements are F16, else F32
+    const ck_cache_page *pages; ///< in order of slots, without gaps
+    size_t page_count;
+    ck_cache_type type;
     size_t query_stride, out_stride;
-    size_t capacity, head_dimension, head_count, key_value_head_count;
+    size_t head_dimension, head_count, key_value_head_count;
     size_t past, tokens;  ///< query t sees slots 0 ... past + t
     float scale;
     float soft_cap;       ///< scores become cap * tanh(score / cap); 0: they stay
@@ -189,12 +212,16 @@ typedef struct ck_table_row {
     /// Attention of the queries [first_token, first_token + count) of one key-value head, `count` <= tile tokens.
     void (*attention_tile)(const ck_attention *a, size_t key_value_head, size_t first_token, size_t count,
                            float *scratch);
-    /// Unnormalised attention of one query over the slots [first_key, end_key), at most CK_ATTENTION_RANGE of them.
-    void (*attention_range)(const ck_attention *a, size_t key_value_head, size_t token, size_t first_key,
+    /// Unnormalised attention of one query over the slots [first_key, end_key) of a page, counted from the page's first;
+    /// at most CK_ATTENTION_RANGE of them.
+    void (*attention_range)(const ck_attention *a, size_t page, size_t key_value_head, size_t token, size_t first_key,
                             size_t end_key, float *partial);
     /// Merges the partial results of consecutive ranges into the output row.
     void (*attention_merge)(const ck_attention *a, size_t key_value_head, size_t token, const float *partials,
                             size_t count);
+    /// One head's row of a cache from floats, and back.
+    void (*cache_write)(ck_cache_type type, const float *x, void *row, size_t head_dimension);
+    void (*cache_read)(ck_cache_type type, const void *row, float *x, size_t head_dimension);
 } ck_table_row;
 
 #define CK_ELEMENT_F32 0

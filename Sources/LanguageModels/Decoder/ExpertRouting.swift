@@ -104,7 +104,8 @@ extension DecoderModel {
         let normed = workspace.normed
         let logits = workspace.router.reserve(rows * settings.count)
         MatrixProduct.run(
-            [ProductJob(packed.router, into: logits, stride: settings.count)], normed, tokens: rows, pool: pool)
+            [ProductJob(packed.router, into: logits, stride: settings.count)], normed, tokens: rows, rowByRow: true,
+            pool: pool)
         for row in 0..<rows { layer.router.addBias(logits + row * settings.count) }
         let routing = ExpertRouting(logits, count: rows, settings)
         let out = workspace.branch.reserve(rows * width)
@@ -120,7 +121,7 @@ extension DecoderModel {
                     row.update(from: floats + routing.rows[pairs.lowerBound + index] * width, count: width)
                 }
             }
-            runNetwork(network, packed.experts[expert], input, rows: pairs.count, workspace: workspace)
+            runNetwork(network, packed.experts[expert], nil, input, rows: pairs.count, workspace: workspace)
             MatrixProduct.run(
                 [ProductJob(packed.experts[expert].down, into: out, stride: width)], workspace.feedForward,
                 tokens: pairs.count, pool: pool)
@@ -131,8 +132,9 @@ extension DecoderModel {
             }
         }
         guard let shared = layer.shared, let network = packed.shared, let gate = packed.sharedRouter else { return }
-        MatrixProduct.run([ProductJob(gate, into: logits, stride: 1)], normed, tokens: rows, pool: pool)
-        runNetwork(shared, network, normed, rows: rows, workspace: workspace)
+        MatrixProduct.run(
+            [ProductJob(gate, into: logits, stride: 1)], normed, tokens: rows, rowByRow: true, pool: pool)
+        runNetwork(shared, network, nil, normed, rows: rows, workspace: workspace)
         MatrixProduct.run(
             [ProductJob(network.down, into: out, stride: width)], workspace.feedForward, tokens: rows, pool: pool)
         for row in 0..<rows {

@@ -29,6 +29,7 @@ struct RunCommand: AsyncParsableCommand {
     @OptionGroup var sampling: SamplingOptions
     @OptionGroup var grammar: GrammarOptions
     @OptionGroup var chat: ChatOptions
+    @OptionGroup var adapters: AdapterOptions
 
     @Argument(help: "Text to continue; “-” or none reads standard input.") var text: String?
     @Option(help: "Read the text from a file; with a text too, the file follows it.", completion: .file()) var file:
@@ -38,6 +39,11 @@ struct RunCommand: AsyncParsableCommand {
         help: "Take the text as a user's message and answer it, by the model's chat template.") var chatMode = false
     @Flag(help: "Give the text to the model as it is, not in the form the attached prompt was trained on.") var raw =
         false
+    @Option(
+        help: ArgumentHelp(
+            "File that keeps what was read and written, with its keys and values: made if missing; a text that begins "
+                + "like the one before is not read again.", valueName: "file"), completion: .file())
+    var session: String?
     @Flag(help: "Let the text contain control tokens such as <|im_start|>.") var special = false
     @Option(help: "With --json: the probability of each token, and of so many of the likeliest beside it (0…100).")
     var logprobs: Int?
@@ -96,12 +102,21 @@ struct RunCommand: AsyncParsableCommand {
         }
         // What is wrong in a grammar or template is said before a model is loaded for nothing.
         _ = try grammar.load()
-        let loaded = try options.load()
+        let loaded = try options.load(adapters: adapters)
         let tokenizer = loaded.tokenizer
         let constraint = try grammar.constraint(tokenizer)
         let resolved = try await attachment.resolve(for: loaded, home: Home())
+        // A session that is to be saved keeps every position.
         let session = try Session(
-            model: loaded.model, attachment: resolved?.attachment, cacheElement: sampling.cacheElement)
+            model: loaded.model, attachment: resolved?.attachment, cacheElement: sampling.cacheElement,
+            canRewind: self.session != nil)
+        let identity = ([resolved?.identity ?? "none"] + adapters.adapters).joined(separator: " ")
+        let state = try self.session.map { path in
+            (path: path, base: try loaded.fingerprint(cache: Home().cache).base)
+        }
+        if let state, FileManager.default.fileExists(atPath: state.path) {
+            try session.load(from: state.path, base: state.base, promptIdentity: identity)
+        }
         let prompt: [Int]
         if chatMode {
             prompt = try chat.prompt(loaded).tokens(chat.systemMessages + [ChatMessage(role: "user", content: input)])
@@ -115,8 +130,9 @@ struct RunCommand: AsyncParsableCommand {
         Interrupt.listen()
         let result = try generator.generate(
             tokens: prompt, settings: settings, maximumTokens: sampling.maxTokens, stop: sampling.stop,
-            grammar: constraint, likeliest: logprobs, shouldStop: { Interrupt.isRequested },
+            grammar: constraint, likeliest: logprobs, shouldStop: { Interrupt.isRequested }, reusesText: state != nil,
             onText: { piece in if !json { Output.stream(piece) } })
+        if let state { try session.save(to: state.path, base: state.base, promptIdentity: identity) }
         if json {
             return try Output.json(
                 Report(

@@ -98,20 +98,22 @@ enum KernelMeasurement {
         let width = heads * d
         let queries = UnsafeMutablePointer<Float>.allocate(capacity: tokens * width)
         let output = UnsafeMutablePointer<Float>.allocate(capacity: tokens * width)
-        let cache = UnsafeMutablePointer<UInt16>.allocate(capacity: keyValueHeads * capacity * d)
         defer {
             queries.deallocate()
             output.deallocate()
-            cache.deallocate()
         }
         for index in 0..<tokens * width { queries[index] = Float(index % 13) / 13 - 0.5 }
-        // Halves from 0.1 upwards.
-        for index in 0..<keyValueHeads * capacity * d { cache[index] = 0x2e66 &+ UInt16(index % 11) << 6 }
+        let cache = KVPages(headCount: keyValueHeads, headDimension: d, element: .f16)
+        cache.reserve(0..<capacity)
+        let line = (0..<keyValueHeads * d).map { 0.1 + Float($0 % 11) / 16 }
+        for slot in 0..<capacity { cache.write(slot: slot, key: line, value: line) }
+        let shape = AttentionShape(
+            headCount: heads, keyValueHeadCount: keyValueHeads, headDimension: d, scale: 0.125)
         func run(tokens: Int, past: Int) {
-            AttentionKernel.run(
-                queries: queries, queryStride: width, keys: cache, values: cache, element: .f16, capacity: capacity,
-                tokens: tokens, past: past, headCount: heads, keyValueHeadCount: keyValueHeads, headDimension: d,
-                scale: 0.125, into: output, outStride: width, pool: pool)
+            let call = AttentionCall(
+                queries: queries, pages: cache, tokens: tokens, past: past,
+                usesTiles: tokens >= AttentionKernel.tileThreshold, into: output)
+            AttentionKernel.run([call], shape, pool: pool)
         }
         let prefill = best(9) { run(tokens: tokens, past: 0) }
         row(

@@ -5,6 +5,7 @@ private let measurements: [(name: String, usage: String, run: @Sendable ([String
     ("logits", LogitsMeasurement.usage, LogitsMeasurement.run),
     ("perplexity", PerplexityMeasurement.usage, PerplexityMeasurement.run),
     ("speed", SpeedMeasurement.usage, SpeedMeasurement.run),
+    ("batch", BatchMeasurement.usage, BatchMeasurement.run),
     ("train", TrainMeasurement.usage, TrainMeasurement.run),
     ("limits", LimitsMeasurement.usage, LimitsMeasurement.run),
     ("kernels", KernelMeasurement.usage, KernelMeasurement.run),
