@@ -71,7 +71,8 @@ let package = Package(
             ],
             path: "Sources/LanguageModels", swiftSettings: checked),
         .target(
-            name: "Generation", dependencies: ["LanguageModels", "Safetensors", "SoftPrompts", "ByteIO", "ChatTemplates"],
+            name: "Generation",
+            dependencies: ["LanguageModels", "Safetensors", "SoftPrompts", "ByteIO", "ChatTemplates"],
             path: "Sources/Generation",
             swiftSettings: checked),
         .target(

@@ -99,7 +99,9 @@ public final class MappedFile: Sendable {
 
     /// As ``release(_:)``, for a part of ``unsafeBytes``; nothing happens for other memory.
     public func forget(_ bytes: UnsafeRawBufferPointer) {
-        guard let base, let start = bytes.baseAddress, start >= base, start + bytes.count <= base + count else { return }
+        guard let base, let start = bytes.baseAddress, start >= base, start + bytes.count <= base + count else {
+            return
+        }
         release(start - base..<start - base + bytes.count)
     }
 

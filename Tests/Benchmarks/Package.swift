@@ -14,6 +14,6 @@ let package = Package(
                 "Limits", .product(name: "Engine", package: "incipit"), .product(name: "Formats", package: "incipit"),
             ],
             path: "Measure",
-            swiftSettings: [.swiftLanguageMode(.v6)])
+            swiftSettings: [.swiftLanguageMode(.v6)]),
     ]
 )
