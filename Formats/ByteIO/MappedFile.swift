@@ -99,10 +99,9 @@ public final class MappedFile: Sendable {
 
     /// As ``release(_:)``, for a part of ``unsafeBytes``; nothing happens for other memory.
     public func forget(_ bytes: UnsafeRawBufferPointer) {
-        guard let base, let start = bytes.baseAddress, start >= base, start + bytes.count <= base + count else {
-            return
-        }
-        release(start - base..<start - base + bytes.count)
+        guard let base, let start = bytes.baseAddress else { return }
+        let first = Int(bitPattern: start) - Int(bitPattern: base)
+        if first >= 0, bytes.count <= count - first { release(first..<first + bytes.count) }
     }
 
     /// Tells the system that a range will not be read again soon: its pages leave this process's memory, and are there
