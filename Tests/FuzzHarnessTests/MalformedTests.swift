@@ -5,7 +5,9 @@ import Testing
 @testable import FuzzHarness
 
 /// Every input that once broke a reader, or is of the kind that does, is read again: an error or a value, no crash.
-struct MalformedTests {
+///
+/// One after another: a process has one folder for the files of inputs.
+@Suite(.serialized) struct MalformedTests {
     struct Input: Sendable, CustomTestStringConvertible {
         let target: String
         let file: URL
