@@ -91,6 +91,9 @@ public struct PerplexityReport: Sendable {
     public internal(set) var probabilityDifference = RunningMean()
     var squaredDifferences = 0.0
 
+    /// Of nothing yet.
+    public init() {}
+
     public var perplexity: Double { exp(loss.mean) }
     /// Standard error of the perplexity.
     public var perplexityError: Double { perplexity * loss.error }
