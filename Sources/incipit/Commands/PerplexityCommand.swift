@@ -86,13 +86,13 @@ struct PerplexityCommand: ParsableCommand {
             if let saved { .saved(saved) } else {
                 try klDivergence.map { .model(try ModelLoader.load(path: $0, pool: pool).model) }
             }
-        var windows = try saved?.windows() ?? cut(text, loaded)
-        if let chunks { windows = Array(windows.prefix(chunks)) }
-        let length = windows.first?.tokens.count ?? window
+        let length = saved?.windowLength ?? window
         guard length <= model.shape.contextLength else {
             throw CommandFailure(
                 .usage, "windows of \(length) are longer than this model's context of \(model.shape.contextLength)")
         }
+        var windows = try saved?.windows() ?? cut(text, loaded)
+        if let chunks { windows = Array(windows.prefix(chunks)) }
         Interrupt.listen()
         let measurement = PerplexityMeasurement(model: model, cacheElement: cacheType == "f32" ? .f32 : .f16)
         var outcome: (report: PerplexityReport, done: Int)
