@@ -91,6 +91,9 @@ public struct PerplexityReport: Sendable {
     public internal(set) var probabilityDifference = RunningMean()
     var squaredDifferences = 0.0
 
+    /// Of nothing yet.
+    public init() {}
+
     public var perplexity: Double { exp(loss.mean) }
     /// Standard error of the perplexity.
     public var perplexityError: Double { perplexity * loss.error }
@@ -116,6 +119,21 @@ public struct PerplexityReport: Sendable {
     }
 }
 
+/// What a model's distributions are compared with.
+public enum PerplexityReference: Sendable {
+    /// A model that runs beside it.
+    case model(any LanguageModel)
+    /// What a model gave earlier, over the same windows.
+    case saved(SavedLogits)
+
+    fileprivate var vocabularySize: Int {
+        switch self {
+        case .model(let model): model.shape.vocabularySize
+        case .saved(let saved): saved.vocabularySize
+        }
+    }
+}
+
 /// Runs a text through a model in windows, beside a reference if there is one.
 public struct PerplexityMeasurement {
     private let model: any LanguageModel
@@ -131,42 +149,46 @@ public struct PerplexityMeasurement {
     /// Measures windows.
     ///
     /// - Parameters:
-    ///   - reference: a model with the same vocabulary to compare with.
+    ///   - reference: with the same vocabulary, to compare with.
+    ///   - saves: whether `save` receives each row of logits that counts, as `SavedLogits` stores it.
     ///   - progress: called after each window with the report so far; false stops.
     public func measure(
-        _ windows: [PerplexityWindows.Window], reference: (any LanguageModel)? = nil,
+        _ windows: [PerplexityWindows.Window], reference: PerplexityReference? = nil,
+        saves: Bool = false, save: ([UInt8]) throws -> Void = { _ in },
         progress: (_ done: Int, PerplexityReport) -> Bool = { _, _ in true }
     ) throws -> PerplexityReport {
         let vocabulary = model.shape.vocabularySize
-        if let reference, reference.shape.vocabularySize != vocabulary {
+        if let reference, reference.vocabularySize != vocabulary {
             throw ModelError(
                 .invalidInput,
-                "the reference has \(reference.shape.vocabularySize) tokens and the model \(vocabulary); distributions over "
+                "the reference has \(reference.vocabularySize) tokens and the model \(vocabulary); distributions over "
                     + "different vocabularies cannot be compared")
         }
-        let (own, other) = (InferenceWorkspace(), InferenceWorkspace())
+        let workspace = InferenceWorkspace()
         var report = PerplexityReport()
         for (number, window) in windows.enumerated() {
             let tokens = window.tokens
             let cache = model.makeCache(element: element)
-            let otherCache = reference?.makeCache(element: element)
+            let expectation = Expectation(reference, window: number, element: element, rows: Self.block)
             // Positions whose logits nobody asks for run at once.
             var start = max(0, window.firstScored - 1)
             if start > 0 {
                 let lead = ModelInput.tokens(Array(tokens[..<start]))
-                _ = try model.forward(lead, cache: cache, workspace: own, logitCount: 0)
-                if let reference, let otherCache {
-                    _ = try reference.forward(lead, cache: otherCache, workspace: other, logitCount: 0)
-                }
+                _ = try model.forward(lead, cache: cache, workspace: workspace, logitCount: 0)
+                try expectation.skip(lead)
             }
+            let first = start
             while start < tokens.count - 1 {
                 let count = min(Self.block, tokens.count - 1 - start)
                 let part = ModelInput.tokens(Array(tokens[start..<start + count]))
                 let targets = Array(tokens[start + 1...start + count])
-                let logits = try model.forward(part, cache: cache, workspace: own, logitCount: count)
-                if let reference, let otherCache {
-                    let expected = try reference.forward(
-                        part, cache: otherCache, workspace: other, logitCount: count)
+                let logits = try model.forward(part, cache: cache, workspace: workspace, logitCount: count)
+                if saves {
+                    for row in 0..<count {
+                        try save(SavedLogits.encode(logits.baseAddress! + row * vocabulary, count: vocabulary))
+                    }
+                }
+                if let expected = try expectation.rows(part, from: start - first) {
                     compare(logits, expected, targets, &report)
                 } else {
                     for (row, target) in targets.enumerated() {
@@ -224,6 +246,51 @@ public struct PerplexityMeasurement {
             let difference = exp(-place.loss) - exp(-place.referenceLoss)
             report.probabilityDifference.add(difference)
             report.squaredDifferences += difference * difference
+        }
+    }
+}
+
+/// The reference's logits along one window.
+private final class Expectation {
+    private let reference: PerplexityReference?
+    private let window: Int
+    private let workspace = InferenceWorkspace()
+    private let cache: KVCache?
+    private var buffer: [Float] = []
+
+    init(_ reference: PerplexityReference?, window: Int, element: KVElement, rows: Int) {
+        self.reference = reference
+        self.window = window
+        switch reference {
+        case .model(let model)?: cache = model.makeCache(element: element)
+        case .saved(let saved)?:
+            cache = nil
+            buffer = [Float](repeating: 0, count: rows * saved.vocabularySize)
+        case nil: cache = nil
+        }
+    }
+
+    /// Passes over tokens whose logits are not needed.
+    func skip(_ input: ModelInput) throws {
+        guard case .model(let model)? = reference, let cache else { return }
+        _ = try model.forward(input, cache: cache, workspace: workspace, logitCount: 0)
+    }
+
+    /// Logits in the places of the tokens; valid until the next call. nil without a reference.
+    ///
+    /// - Parameter first: the place of the first token among those that count in this window.
+    func rows(_ input: ModelInput, from first: Int) throws -> UnsafeBufferPointer<Float>? {
+        switch reference {
+        case .model(let model)?:
+            guard let cache else { return nil }
+            return try model.forward(input, cache: cache, workspace: workspace, logitCount: input.count)
+        case .saved(let saved)?:
+            // Sound: the array lives as long as this object and is not resized.
+            return buffer.withUnsafeMutableBufferPointer { rows in
+                saved.read(window: window, first: first, count: input.count, into: rows.baseAddress!)
+                return UnsafeBufferPointer(rows)
+            }
+        case nil: return nil
         }
     }
 }

@@ -52,7 +52,11 @@ enum TextFile {
         if path == "-" {
             data = FileHandle.standardInput.readDataToEndOfFile()
         } else {
-            do { data = try Data(contentsOf: URL(fileURLWithPath: path)) } catch {
+            // Pipes and devices too, which reading by URL refuses.
+            guard let handle = FileHandle(forReadingAtPath: path) else {
+                throw CommandFailure(.notFound, "cannot read \(path): \(String(cString: strerror(errno)))")
+            }
+            do { data = try handle.readToEnd() ?? Data() } catch {
                 throw CommandFailure(.notFound, "cannot read \(path): \(error.localizedDescription)")
             }
         }

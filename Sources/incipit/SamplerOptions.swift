@@ -19,7 +19,7 @@ struct SamplerOptions: ParsableArguments {
     @Option(help: "DRY's strength against repeated passages; 0: off, 0.8 is usual.") var dryMultiplier: Float = 0
     @Option(help: "By how much DRY's penalty grows with each token repeated.") var dryBase: Float = 1.75
     @Option(help: "Repetitions shorter than this cost nothing in DRY.") var dryAllowedLength = 2
-    @Option(parsing: .unconditional, help: "How many of the last tokens DRY looks at; -1: all.") var dryLastN = -1
+    @Option(parsing: .unconditional, help: "How many of the last tokens DRY looks at; -1: all.") var dryLastN = 64
     @Option(
         name: .customLong("dry-sequence-breaker"),
         help:

@@ -149,7 +149,25 @@ struct ModelCommandTests {
         let same = try await report(machine, base + ["--kl-divergence", TinyTask.model])
         let reference = try #require(same["reference"] as? [String: Any])
         #expect(reference["meanKL"] as? Double == 0 && reference["topAgreement"] as? Double == 1)
-        #expect(same["perplexity"] as? Double == half["perplexity"] as? Double)
+        // The same loss, once from single precision and once from double.
+        let (one, other) = (same["perplexity"] as? Double ?? 0, half["perplexity"] as? Double ?? 1)
+        #expect(abs(one - other) < 1e-6 * other)
+        // Saved distributions stand for the model they are of, as far as 16 bits go.
+        let logits = machine.path("reference.logits")
+        try await machine.succeed(
+            "perplexity", TinyTask.otherModel, "--file", file, "--window", "64", "--save-logits", logits)
+        let direct = try await report(machine, base + ["--kl-divergence", TinyTask.otherModel])
+        let saved = try await report(machine, ["perplexity", TinyTask.model, "--kl-divergence", logits])
+        func meanKL(_ report: [String: Any]) throws -> Double {
+            try #require((report["reference"] as? [String: Any])?["meanKL"] as? Double)
+        }
+        #expect(saved["scored"] as? Int == direct["scored"] as? Int)
+        #expect(saved["perplexity"] as? Double == direct["perplexity"] as? Double)
+        let (near, exact) = (try meanKL(saved), try meanKL(direct))
+        #expect(exact > 1e-4 && abs(near - exact) < 0.02 * exact + 1e-5, "\(near), \(exact)")
+        let cut = try machine.write("cut.logits", Data(contentsOf: URL(filePath: logits)).dropLast(3))
+        let refused = try await machine.run(["perplexity", TinyTask.model, "--kl-divergence", cut])
+        #expect(refused.status == 65 && refused.sentence?.contains("cut.logits") == true, "\(refused.errors)")
         let short = try await machine.run(base + ["--window", "2000"])
         #expect(short.status == 65 && short.sentence?.contains("fewer than one window") == true, "\(short.errors)")
     }

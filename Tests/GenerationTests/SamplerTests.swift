@@ -208,18 +208,21 @@ import Testing
                     // Zipf's law, as text has it, in another order each time.
                     let shift = Int(random.next() % 1000)
                     let logits = (0..<1000).map { Float(-1.1 * log(Double(($0 + shift) % 1000 + 1))) }
-                    let sum = logits.reduce(0.0) { $0 + exp(Double($1)) }
-                    let token = sampler.next(logits: logits)
+                    let left = sampler.remaining(logits: logits)
+                    let token = try #require(left.chosen)
+                    // Among the tokens drawn from, as the algorithm counts it.
+                    let sum = left.list.reduce(0.0) { $0 + exp(Double($1.logit)) }
                     surprise -= log2(exp(Double(logits[token])) / sum)
                 }
-                #expect(abs(surprise / Double(rounds) - Double(target)) < 1, "version \(version), target \(target)")
+                // What is left of the error is what the limit moved in all, divided by the rate and the rounds.
+                #expect(abs(surprise / Double(rounds) - Double(target)) < 0.25, "version \(version), target \(target)")
             }
         }
     }
 
     @Test func `XTC acts as often as it is told`() throws {
         var settings = off(seed: 4)
-        (settings.xtcProbability, settings.xtcThreshold) = (0.3, 0.2)
+        (settings.xtcProbability, settings.xtcThreshold) = (0.3, 0.15)
         settings.order = ["xtc"]
         let logits = [0.5, 0.3, 0.2].map { Float(log($0)) }
         var sampler = try Sampler(settings)

@@ -124,7 +124,8 @@ def main():
         for arguments in ((64, 1.3, 0.0, 0.0), (4, 1.5, 0.2, 0.4), (64, 1.0, 0.5, 0.0), (3, 1.0, 0.0, 0.7), (64, 0.8, -0.1, -0.2)):
             seed += 1
             case(seed, 40, 1.0, [("penalties", *arguments)], text)
-        for arguments in ((0.8, 1.75, 2, -1), (1.0, 2.0, 1, 6), (0.5, 1.0, 0, -1), (2.0, 1.2, 3, 10)):
+        # (A window of -1 is for llama.cpp's tools to fill in; the sampler itself takes it for none.)
+        for arguments in ((0.8, 1.75, 2, 999), (1.0, 2.0, 1, 6), (0.5, 1.0, 0, 999), (2.0, 1.2, 3, 10)):
             seed += 1
             case(seed, 40, 1.0, [("dry", *arguments, [])], text)
     # Sequence breakers need text: real tokens of the vocabulary, breakers that one or several tokens spell.
@@ -134,7 +135,7 @@ def main():
                  "user: hello there\nuser: hello", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa aaaa aaaa aaaa"):
         for texts_ in (["\n", ":", "\"", "*"], ["THE END", "story. THE"], ["user: hello"], ["aaaa aaaa"], []):
             seed += 1
-            case(seed, size, 1.0, [("dry", 0.9, 1.6, 1, -1, texts_)], encode(text))
+            case(seed, size, 1.0, [("dry", 0.9, 1.6, 1, 999, texts_)], encode(text))
     # Mirostat draws with a generator of its own; what it draws from is what can be compared.
     for count in (7, 300, 5000):
         for scale in (0.3, 1.0, 3.0):

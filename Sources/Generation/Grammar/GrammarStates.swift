@@ -168,6 +168,7 @@ struct GrammarStates: Sendable {
             }
             result.insert(moved[number] ?? 0)
         }
-        return (fresh, fresh.intern(result))
+        let place = fresh.intern(result)
+        return (fresh, place)
     }
 }

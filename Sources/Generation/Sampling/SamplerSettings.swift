@@ -45,7 +45,7 @@ public struct SamplerSettings: Sendable, Equatable {
     /// Repetitions shorter than this cost nothing in DRY.
     public var dryAllowedLength: Int = 2
     /// How many of the last tokens DRY looks at; 0: none, `nil`: all.
-    public var dryWindow: Int? = nil
+    public var dryWindow: Int? = 64
     /// Texts across which DRY sees no repetition.
     public var drySequenceBreakers: [String] = ["\n", ":", "\"", "*"]
     /// 1 or 2: mirostat in that version draws; 0: off.

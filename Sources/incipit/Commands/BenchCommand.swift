@@ -67,6 +67,8 @@ struct BenchCommand: ParsableCommand {
 
     private struct Case {
         let prompt, generate, depth: Int
+        /// Positions it takes.
+        var length: Int { depth + max(prompt, generate) }
         var name: String {
             (prompt > 0 ? "pp\(prompt)" : "tg\(generate)") + (depth > 0 ? " @ d\(depth)" : "")
         }
@@ -93,8 +95,9 @@ struct BenchCommand: ParsableCommand {
         for count in threads {
             let model = try ModelLoader.load(path: options.model, pool: ThreadPool(threadCount: count))
             loaded = model
+            for item in cases { try check(item, model.model) }
             for item in cases {
-                line.update("\(rows.count + 1)/\(total)  \(item.name), \(count) threads", force: rows.isEmpty)
+                line.update("\(rows.count + 1)/\(total)  \(item.name), \(count) threads")
                 rows.append(try measure(item, model.model))
             }
         }
@@ -121,15 +124,18 @@ struct BenchCommand: ParsableCommand {
                 }))
     }
 
-    private func measure(_ item: Case, _ model: any LanguageModel) throws -> Row {
-        let length = item.depth + max(item.prompt, item.generate)
-        guard length <= model.shape.contextLength else {
+    private func check(_ item: Case, _ model: any LanguageModel) throws {
+        guard item.length <= model.shape.contextLength else {
             throw CommandFailure(
-                .usage, "\(item.name) needs \(length) positions; this model's context has \(model.shape.contextLength)")
+                .usage,
+                "\(item.name) needs \(item.length) positions; this model's context has \(model.shape.contextLength)")
         }
+    }
+
+    private func measure(_ item: Case, _ model: any LanguageModel) throws -> Row {
         let vocabulary = model.shape.vocabularySize
         // Which tokens does not matter to the time; these are spread over the table.
-        let ids = (0..<length).map { (7919 * $0 + 13) % vocabulary }
+        let ids = (0..<item.length).map { (7919 * $0 + 13) % vocabulary }
         let workspace = InferenceWorkspace()
         let element: KVElement = cacheType == "f32" ? .f32 : .f16
         let clock = ContinuousClock()

@@ -1,4 +1,5 @@
 import ArgumentParser
+import ByteIO
 import Evaluation
 import Foundation
 import Kernels
@@ -16,10 +17,14 @@ struct PerplexityCommand: ParsableCommand {
 
               incipit perplexity MODEL --file wiki.test.txt
               incipit perplexity MODEL.Q4_K_M.gguf --file wiki.test.txt --kl-divergence MODEL.F16.gguf
+              incipit perplexity MODEL.F16.gguf --file wiki.test.txt --save-logits f16.logits
+              incipit perplexity MODEL.Q4_K_M.gguf --kl-divergence f16.logits
 
             With --kl-divergence each distribution is compared with the reference model's in the same place: the mean \
             Kullback-Leibler divergence KL(reference ‖ model), how often both hold the same token likeliest, and by how much \
-            the right token's probability differs.
+            the right token's probability differs. Where both do not fit into memory, --save-logits writes the reference's \
+            distributions to a file, llama.cpp's for --kl-divergence-base (2 bytes a token of the vocabulary and position), \
+            which holds the text too.
             """)
 
     @OptionGroup var options: ModelOptions
@@ -30,8 +35,11 @@ struct PerplexityCommand: ParsableCommand {
     @Option(help: "Tokens from one window to the next; the last ones of each window are scored.") var stride: Int?
     @Option(help: "Windows at most (default: the whole text).") var chunks: Int?
     @Option(help: "Tokens of the text at most.") var tokens: Int?
-    @Option(help: "Model to compare with: usually the unquantized one.", completion: .file(extensions: ["gguf"]))
+    @Option(
+        help: "Model to compare with, usually the unquantized one, or a file of its saved logits.",
+        completion: .file(extensions: ["gguf"]))
     var klDivergence: String?
+    @Option(help: "Write the distributions to this file.", completion: .file()) var saveLogits: String?
     @Option(help: "Number format of cached keys and values: f16 or f32.") var cacheType = "f16"
     @Flag(help: "Print JSON.") var json = false
 
@@ -42,6 +50,9 @@ struct PerplexityCommand: ParsableCommand {
         }
         for (name, value) in [("--chunks", chunks), ("--tokens", tokens)] {
             if let value, value < 1 { throw ValidationError("\(name) must be at least 1, not \(value).") }
+        }
+        if saveLogits != nil, score != .half || stride != nil {
+            throw ValidationError("--save-logits goes with windows side by side whose second half is scored.")
         }
         if !["f16", "f32"].contains(cacheType) {
             throw ValidationError("--cache-type must be f16 or f32, not \(cacheType).")
@@ -62,42 +73,77 @@ struct PerplexityCommand: ParsableCommand {
     }
 
     func run() throws {
-        let text = try TextFile.read(file ?? "-")
+        let saved = try klDivergence.flatMap { SavedLogits.isSaved(at: $0) ? try SavedLogits(path: $0) : nil }
+        if saved != nil, file != nil || stride != nil || score != .half {
+            throw CommandFailure(
+                .usage, "the saved logits hold their text and windows; leave out --file, --stride and --score")
+        }
+        let text = saved == nil ? try TextFile.read(file ?? "-") : ""
         let pool = options.makePool()
         let loaded = try ModelLoader.load(path: options.model, pool: pool)
-        let reference = try klDivergence.map { try ModelLoader.load(path: $0, pool: pool) }
-        guard window <= loaded.model.shape.contextLength else {
+        let model = loaded.model
+        let reference: PerplexityReference? =
+            if let saved { .saved(saved) } else {
+                try klDivergence.map { .model(try ModelLoader.load(path: $0, pool: pool).model) }
+            }
+        let length = saved?.windowLength ?? window
+        guard length <= model.shape.contextLength else {
             throw CommandFailure(
-                .usage, "--window \(window) is longer than this model's context of \(loaded.model.shape.contextLength)")
+                .usage, "windows of \(length) are longer than this model's context of \(model.shape.contextLength)")
         }
+        var windows = try saved?.windows() ?? cut(text, loaded)
+        if let chunks { windows = Array(windows.prefix(chunks)) }
+        Interrupt.listen()
+        let measurement = PerplexityMeasurement(model: model, cacheElement: cacheType == "f32" ? .f32 : .f16)
+        var outcome: (report: PerplexityReport, done: Int)
+        if let saveLogits {
+            outcome = (PerplexityReport(), 0)
+            let size = SavedLogits.byteCount(
+                windows: windows.count, windowLength: length, vocabularySize: model.shape.vocabularySize)
+            try AtomicFile.write(to: saveLogits, expectedSize: size) { writer in
+                try writer.write(SavedLogits.header(windows, vocabularySize: model.shape.vocabularySize))
+                outcome = try measure(measurement, windows, reference, saves: true) { try writer.write($0) }
+                if outcome.done < windows.count {
+                    throw CommandFailure(.interrupted, "interrupted; \(saveLogits) was not written")
+                }
+            }
+        } else {
+            outcome = try measure(measurement, windows, reference, saves: false) { _ in }
+        }
+        try show(outcome.report, outcome.done)
+        if outcome.done < windows.count {
+            throw CommandFailure(.interrupted, "interrupted; the figures are of \(outcome.done) windows")
+        }
+    }
+
+    private func cut(_ text: String, _ loaded: LoadedModel) throws -> [PerplexityWindows.Window] {
         // As llama.cpp's tool, the whole text begins with the beginning token where the model wants one.
         var ids = loaded.tokenizer.encode(text, parseSpecial: false, addSpecial: score == .half)
         if let tokens { ids = Array(ids.prefix(tokens)) }
         var cut = PerplexityWindows()
         (cut.length, cut.style, cut.stride, cut.limit) = (window, score, stride, chunks)
-        let windows = try cut.cut(
-            ids,
-            beginning: loaded.tokenizer.addsBeginning ? loaded.tokenizer.special.beginningOfSequence : nil)
-        Interrupt.listen()
+        return try cut.cut(
+            ids, beginning: loaded.tokenizer.addsBeginning ? loaded.tokenizer.special.beginningOfSequence : nil)
+    }
+
+    private func measure(
+        _ measurement: PerplexityMeasurement, _ windows: [PerplexityWindows.Window], _ reference: PerplexityReference?,
+        saves: Bool, save: ([UInt8]) throws -> Void
+    ) throws -> (PerplexityReport, Int) {
         let line = ProgressLine()
+        defer { line.finish() }
         var done = 0
-        let report = try PerplexityMeasurement(
-            model: loaded.model, cacheElement: cacheType == "f32" ? .f32 : .f16
-        ).measure(windows, reference: reference?.model) { count, report in
+        let report = try measurement.measure(windows, reference: reference, saves: saves, save: save) { count, report in
             done = count
             line.update(
                 "\(ProgressLine.bar(Double(count) / Double(windows.count))) \(count)/\(windows.count) windows  "
                     + String(format: "perplexity %.4f", report.perplexity))
             return !Interrupt.isRequested
         }
-        line.finish()
-        try show(report, done, reference)
-        if done < windows.count {
-            throw CommandFailure(.interrupted, "interrupted; the figures are of \(done) windows")
-        }
+        return (report, done)
     }
 
-    private func show(_ report: PerplexityReport, _ done: Int, _ reference: LoadedModel?) throws {
+    private func show(_ report: PerplexityReport, _ done: Int) throws {
         let kl = report.divergence
         let agreement = Double(report.agreements) / Double(max(1, kl.count))
         if json {
@@ -105,9 +151,9 @@ struct PerplexityCommand: ParsableCommand {
                 Report(
                     model: options.model, window: window, windows: done, scored: report.loss.count,
                     perplexity: report.perplexity, perplexityError: report.perplexityError, loss: report.loss.mean,
-                    reference: reference.map { reference in
+                    reference: klDivergence.map { reference in
                         Reference(
-                            model: reference.path, perplexity: report.referencePerplexity, meanKL: kl.mean,
+                            model: reference, perplexity: report.referencePerplexity, meanKL: kl.mean,
                             meanKLError: kl.error, medianKL: report.divergenceQuantile(0.5),
                             kl99: report.divergenceQuantile(0.99), maximumKL: report.divergences.max() ?? 0,
                             topAgreement: agreement, meanProbabilityDifference: report.probabilityDifference.mean,
@@ -116,9 +162,9 @@ struct PerplexityCommand: ParsableCommand {
         }
         var rows = [
             ["perplexity", String(format: "%.4f ± %.4f", report.perplexity, report.perplexityError)],
-            ["tokens scored", "\(report.loss.count) in \(done) windows of \(window)"],
+            ["tokens scored", "\(report.loss.count) in \(done) windows"],
         ]
-        if reference != nil {
+        if klDivergence != nil {
             rows += [
                 ["reference's perplexity", String(format: "%.4f", report.referencePerplexity)],
                 ["mean KL divergence", String(format: "%.6f ± %.6f", kl.mean, kl.error)],
