@@ -54,7 +54,8 @@ struct PromptListCommand: AsyncParsableCommand {
 
     @Argument(help: "Only versions of this prompt.") var name: String?
     @Option(help: "Only prompts trained on this model (a GGUF file).") var base: String?
-    @Option(help: "The same by the model's fingerprint, as `incipit fingerprint` prints it.") var baseFingerprint: String?
+    @Option(help: "The same by the model's fingerprint, as `incipit fingerprint` prints it.")
+    var baseFingerprint: String?
     @Option(help: "Only prompts for this task.") var task: String?
     @Option(help: "Only prompts with this label, KEY=VALUE; may come several times.") var label: [String] = []
     @Option(help: "Only prompts with a metric in this range, NAME>=VALUE or NAME<=VALUE; may come several times.")
