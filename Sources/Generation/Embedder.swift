@@ -78,7 +78,9 @@ private final class StateCollector: ActivationObserver {
 
     init(width: Int) { self.width = width }
 
-    func observe(_ tensors: [String], _ rows: UnsafePointer<Float>, count: Int, columns: Int) {
+    func observe(
+        _ tensors: [String], matrix: (index: Int, count: Int), _ rows: UnsafePointer<Float>, count: Int, columns: Int
+    ) {
         guard tensors.contains("output.weight"), columns == width else { return }
         self.rows.append(contentsOf: UnsafeBufferPointer(start: rows, count: count * columns))
     }
