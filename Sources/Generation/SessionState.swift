@@ -82,7 +82,7 @@ extension Session {
             for isValue in [false, true] {
                 let name = Self.name(index, isValue: isValue)
                 guard let tensor = file.tensor(named: name), tensor.type == .u8,
-                    tensor.shape == [layer.headCount, tokens.count, layer.bytesPerRow]
+                    tensor.shape.map({ Int(exactly: $0) }) == [layer.headCount, tokens.count, layer.bytesPerRow]
                 else { throw refuse("\(name) is missing or has another shape; the file is damaged") }
                 let bytes = file.bytes(of: tensor)
                 guard let start = bytes.baseAddress else { continue }
@@ -111,11 +111,12 @@ extension Session {
     }
 
     private func tokens(of file: SafetensorsFile, _ refuse: (String) -> ModelError) throws -> [Int] {
-        guard let tensor = file.tensor(named: "tokens"), tensor.type == .i64, tensor.shape.count == 1 else {
+        guard let tensor = file.tensor(named: "tokens"), tensor.type == .i64, tensor.shape.count == 1,
+            let count = Int(exactly: tensor.shape[0])
+        else {
             throw refuse("its tokens are missing; the file is damaged")
         }
         let bytes = file.bytes(of: tensor)
-        let count = tensor.shape[0]
         guard count <= model.shape.contextLength - attachedCount, bytes.count == 8 * count else {
             throw refuse("its \(count) tokens do not fit this model's context of \(model.shape.contextLength)")
         }

@@ -28,13 +28,13 @@ enum PEFTLowRank {
             guard isDown else { continue }
             let other = tensor.name.replacing("lora_A", with: "lora_B")
             let up = try file.requireTensor(named: other)
-            guard tensor.shape.count == 2, up.shape.count == 2, tensor.shape[0] == up.shape[1], tensor.shape[0] > 0
-            else {
+            let down = tensor.shape.compactMap { Int(exactly: $0) }, upper = up.shape.compactMap { Int(exactly: $0) }
+            guard down.count == 2, upper.count == 2, down[0] == upper[1], down[0] > 0 else {
                 throw ConversionError(
                     .unexpectedTensor, "\(name): the two matrices have the shapes \(tensor.shape) and \(up.shape)",
                     path: file.path, tensor: tensor.name)
             }
-            let (rank, outputs) = (tensor.shape[0], up.shape[0])
+            let (rank, outputs) = (down[0], upper[0])
             guard rule.transform.order == .same || outputs == rule.shape[0] else {
                 throw ConversionError(
                     .unexpectedTensor,
@@ -50,7 +50,7 @@ enum PEFTLowRank {
                 ordered += rows[from * rank..<(from + 1) * rank]
             }
             result[rule.name] = LowRankAdapter.Pair(
-                down: try file.floats(of: tensor), up: ordered, rank: rank, inputs: tensor.shape[1], outputs: outputs,
+                down: try file.floats(of: tensor), up: ordered, rank: rank, inputs: down[1], outputs: outputs,
                 scale: configuration.scale(rank: rank))
         }
         for tensor in file.tensors where tensor.name.contains("lora_B") {
