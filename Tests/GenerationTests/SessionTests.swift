@@ -128,7 +128,7 @@ import Testing
         let gone = try session.makeRoom(for: 3, pinned: 10)
         #expect(gone == (whole.count - 10) / 2)
         #expect(session.position == context - gone)
-        #expect(session.tokens == whole[..<10] + whole[(10 + gone)...])
+        #expect(session.tokens == Array(whole[..<10]) + Array(whole[(10 + gone)...]))
         #expect(session.cache.prefix(tokens: 14) == before)
         // The first layer's keys depend on token and position alone: those of the kept text at its new positions.
         let plain = try Session(model: model, attachment: prompt(model), cacheElement: .f32)
