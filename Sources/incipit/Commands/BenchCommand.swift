@@ -25,7 +25,7 @@ struct BenchCommand: ParsableCommand {
     @Option(name: [.customShort("d"), .long], help: "Tokens in the context before.") var depth = "0"
     @Option(help: "Threads, as a list; replaces --threads.") var threadsList: String?
     @Option(name: [.customShort("r"), .long], help: "Times each test is measured.") var repetitions = 5
-    @Option(help: "Number format of cached keys and values: f16 or f32.") var cacheType = "f16"
+    @Option(help: "Number format of cached keys and values: f16, f32 or q8_0.") var cacheType = "f16"
     @Flag(help: "Print JSON.") var json = false
 
     func validate() throws {
@@ -41,8 +41,8 @@ struct BenchCommand: ParsableCommand {
             }
         }
         if !(1...1000).contains(repetitions) { throw ValidationError("--repetitions must lie in 1…1000.") }
-        if !["f16", "f32"].contains(cacheType) {
-            throw ValidationError("--cache-type must be f16 or f32, not \(cacheType).")
+        if KVElement(rawValue: cacheType) == nil {
+            throw ValidationError("--cache-type must be f16, f32 or q8_0, not \(cacheType).")
         }
     }
 
@@ -137,7 +137,7 @@ struct BenchCommand: ParsableCommand {
         // Which tokens does not matter to the time; these are spread over the table.
         let ids = (0..<item.length).map { (7919 * $0 + 13) % vocabulary }
         let workspace = InferenceWorkspace()
-        let element: KVElement = cacheType == "f32" ? .f32 : .f16
+        let element = KVElement(rawValue: cacheType) ?? .f16
         let clock = ContinuousClock()
         func sample(generate: Int) throws -> Double {
             let cache = model.makeCache(element: element)

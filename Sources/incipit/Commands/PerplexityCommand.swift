@@ -40,7 +40,7 @@ struct PerplexityCommand: ParsableCommand {
         completion: .file(extensions: ["gguf"]))
     var klDivergence: String?
     @Option(help: "Write the distributions to this file.", completion: .file()) var saveLogits: String?
-    @Option(help: "Number format of cached keys and values: f16 or f32.") var cacheType = "f16"
+    @Option(help: "Number format of cached keys and values: f16, f32 or q8_0.") var cacheType = "f16"
     @Flag(help: "Print JSON.") var json = false
 
     func validate() throws {
@@ -54,8 +54,8 @@ struct PerplexityCommand: ParsableCommand {
         if saveLogits != nil, score != .half || stride != nil {
             throw ValidationError("--save-logits goes with windows side by side whose second half is scored.")
         }
-        if !["f16", "f32"].contains(cacheType) {
-            throw ValidationError("--cache-type must be f16 or f32, not \(cacheType).")
+        if KVElement(rawValue: cacheType) == nil {
+            throw ValidationError("--cache-type must be f16, f32 or q8_0, not \(cacheType).")
         }
     }
 
@@ -94,7 +94,7 @@ struct PerplexityCommand: ParsableCommand {
         var windows = try saved?.windows() ?? cut(text, loaded)
         if let chunks { windows = Array(windows.prefix(chunks)) }
         Interrupt.listen()
-        let measurement = PerplexityMeasurement(model: model, cacheElement: cacheType == "f32" ? .f32 : .f16)
+        let measurement = PerplexityMeasurement(model: model, cacheElement: KVElement(rawValue: cacheType) ?? .f16)
         var outcome: (report: PerplexityReport, done: Int)
         if let saveLogits {
             outcome = (PerplexityReport(), 0)

@@ -68,6 +68,7 @@ struct PortCommand: AsyncParsableCommand {
         var model = ModelOptions()
         model.model = from
         model.threads = threads
+        model.quantize = nil
         let old = try model.load()
         var attachment = AttachmentOptions()
         attachment.attach = prompt
