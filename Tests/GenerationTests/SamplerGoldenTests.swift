@@ -133,13 +133,15 @@ import TokenizerFiles
             if !item.ids.isEmpty { #expect(left.map { Int($0.id) }.sorted() == item.ids, label) }
             let best = left.sorted(by: Candidates.Candidate.precedes).prefix(12)
             #expect(best.map { Int($0.id) } == item.top.map { Int($0[0]) }, label)
-            // Logits that a step changed: pow, exp and log of two libraries.
+            // Logits that a step changed: pow, exp and log of two libraries, and an entropy that is summed in another order.
+            let tolerance = item.count > 10_000 ? 1e-4 : 2e-5
             #expect(
-                zip(best, item.top).allSatisfy { abs(Double($0.logit) - $1[1]) <= 2e-5 * max(1, abs($1[1])) }, label)
+                zip(best, item.top).allSatisfy { abs(Double($0.logit) - $1[1]) <= tolerance * max(1, abs($1[1])) },
+                label)
             if left.count == item.left {
                 let sum = left.reduce(0.0) { $0 + Double($1.logit) }
                 let size = left.reduce(1.0) { $0 + abs(Double($1.logit)) }
-                #expect(abs(sum - item.sum) <= 2e-5 * size, label)
+                #expect(abs(sum - item.sum) <= tolerance * size, label)
             }
         }
         #expect(atBorder < golden.cases.count / 50)

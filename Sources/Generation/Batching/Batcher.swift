@@ -96,11 +96,13 @@ private final class Core: Sendable {
         var ids: [Int: BatchScheduler.ID] = [:]
         while true {
             if scheduler.isIdle { wake.wait() }
-            let (orders, isStopped) = state.withLock { state in
+            // Orders that came before the stop stay where the end of this function finds them.
+            let orders: [Order]? = state.withLock { state in
+                if state.isStopped { return nil }
                 defer { state.orders = [] }
-                return (state.orders, state.isStopped)
+                return state.orders
             }
-            if isStopped { break }
+            guard let orders else { break }
             for order in orders {
                 switch order {
                 case .submit(let ticket, let request, let continuation):
