@@ -11,7 +11,8 @@ import Synchronization
 ///         if case .token(let id) = event { print(decoder.append(id)) }
 ///     }
 ///
-/// A request ends early when whoever reads its events stops reading. The thread ends with the batcher.
+/// A request ends early when whoever reads its events stops reading. The thread ends when nobody holds the batcher and
+/// its last request is over.
 public final class Batcher: Sendable {
     public typealias Events = AsyncThrowingStream<BatchEvent, any Error>
 
@@ -37,7 +38,8 @@ public final class Batcher: Sendable {
     public func submit(_ request: BatchRequest) -> Events {
         let (events, continuation) = Events.makeStream()
         let ticket = core.makeTicket()
-        continuation.onTermination = { [core] termination in
+        // The stream keeps the batcher: what was submitted comes to its end, whoever lets go of the batcher meanwhile.
+        continuation.onTermination = { [self] termination in
             if case .cancelled = termination { core.add(.cancel(ticket)) }
         }
         core.add(.submit(ticket, request, continuation))
@@ -100,7 +102,12 @@ private final class Core: Sendable {
                 defer { state.orders = [] }
                 return (state.orders, state.isStopped)
             }
-            if isStopped { break }
+            if isStopped {
+                for case .submit(_, _, let continuation) in orders {
+                    continuation.finish(throwing: CancellationError())
+                }
+                break
+            }
             for order in orders {
                 switch order {
                 case .submit(let ticket, let request, let continuation):
