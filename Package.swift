@@ -137,7 +137,7 @@ let package = Package(
         test("GGUF", ["ByteIO", "TensorTypes"]),
         test("Safetensors", ["ByteIO", "Fixtures"]),
         test("SoftPrompts", ["Fixtures", "Safetensors", "ByteIO"]),
-        test("Conversion", ["Fixtures", "GGUF", "Safetensors", "SoftPrompts", "ByteIO", "TensorTypes"]),
+        test("Conversion", ["Fixtures", "GGUF", "Safetensors", "SoftPrompts", "ByteIO", "TensorTypes", crypto]),
         test("Kernels", ["CKernels", "TensorTypes"]),
         test("Layers", ["Kernels", "TensorTypes"]),
         test("Tokenization", ["Fixtures", "GGUF", "TokenizerFiles"]),
