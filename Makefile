@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 
 # Tests run on what is shipped, optimised code; they also look inside modules, so they have a build of their own.
-TESTING := -c release --scratch-path .build-tests -.PHONY: help demo test build emulate benchswiftc -enable-testing
+TESTING := -c release --scratch-path .build-tests -Xswiftc -enable-testing
 
 SOURCES := $(wildcard Package.swift Sources Formats Registry Tests Fixtures)
 
