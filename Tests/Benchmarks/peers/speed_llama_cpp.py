@@ -37,7 +37,7 @@ def main():
         raise SystemExit(f"llama.cpp does not load {a.model}")
     settings = api.llama_context_default_params()
     settings.n_ctx = max(a.prefill, a.depth + a.decode)
-    settings.n_batch = settings.n_ubatch = max(a.prefill, 512)
+    settings.n_batch = settings.n_ubatch = max(a.prefill, a.depth, 512)
     settings.n_threads = settings.n_threads_batch = a.threads
     context = api.llama_init_from_model(model, settings)
     vocabulary = api.llama_vocab_n_tokens(api.llama_model_get_vocab(model))
