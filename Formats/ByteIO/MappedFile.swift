@@ -98,7 +98,7 @@ public final class MappedFile: Sendable {
     public func copyBytes() -> [UInt8] { withExtendedLifetime(self) { Array(unsafeBytes) } }
 
     /// As ``release(_:)``, for a part of ``unsafeBytes``; nothing happens for other memory.
-    public func forget(_ bytes: UnsafeRawBufferPointer) {
+    public func release(_ bytes: UnsafeRawBufferPointer) {
         guard let base, let start = bytes.baseAddress else { return }
         let first = Int(bitPattern: start) - Int(bitPattern: base)
         if first >= 0, bytes.count <= count - first { release(first..<first + bytes.count) }

@@ -122,6 +122,6 @@ public struct GGUFSource: ModelSource {
 
     /// Gives mapped pages back, so that a file larger than memory passes through a small part of it.
     private func forget(_ bytes: UnsafeRawBufferPointer, of place: TensorInfo) {
-        if bytes.count >= 1 << 20, !file.isBigEndian { file.parts[place.part].file.forget(bytes) }
+        if bytes.count >= 1 << 20, !file.isBigEndian { file.parts[place.part].file.release(bytes) }
     }
 }

@@ -68,13 +68,7 @@ extension OCIRoutes {
         needed: (repository: RepositoryName, action: AccessList.Action)?
     ) throws -> Identity {
         if let identity = access.identity(authorization: request.headers[.authorization]) { return identity }
-        metrics.countFailedLogin()
-        if let wait = failures.take(peer) {
-            throw OCIError(
-                .tooManyRequests, .tooManyRequests,
-                "too many wrong credentials from this address; wait \(wait) seconds",
-                headers: [.retryAfter: String(wait)])
-        }
+        try countFailedLogin(peer)
         throw challenge(request, access, needed: needed)
     }
 
@@ -156,6 +150,17 @@ extension OCIRoutes {
             headers: [.cacheControl: "no-store"])
     }
 
+    /// - Throws: 429 when wrong credentials come too often from this address.
+    private func countFailedLogin(_ peer: String) throws {
+        metrics.countFailedLogin()
+        if let wait = failures.take(peer) {
+            throw OCIError(
+                .tooManyRequests, .tooManyRequests,
+                "too many wrong credentials from this address; wait \(wait) seconds",
+                headers: [.retryAfter: String(wait)])
+        }
+    }
+
     /// A token must not beget tokens: only a registry token, or nothing at all, is exchanged.
     private func identity(
         of request: Request, _ access: AccessControl, peer: String, authorization: String?
@@ -165,13 +170,7 @@ extension OCIRoutes {
         case .anonymous(let rules): return .anonymous(rules: rules)
         case .claims, nil: break
         }
-        metrics.countFailedLogin()
-        if let wait = failures.take(peer) {
-            throw OCIError(
-                .tooManyRequests, .tooManyRequests,
-                "too many wrong credentials from this address; wait \(wait) seconds",
-                headers: [.retryAfter: String(wait)])
-        }
+        try countFailedLogin(peer)
         throw OCIError(
             .unauthorized, .unauthorized, "wrong name or token",
             headers: [.wwwAuthenticate: "Basic realm=\"incipit\", charset=\"UTF-8\""])

@@ -53,13 +53,7 @@ extension DifferentiableModel {
 
 extension DecoderGraph {
     func observe(_ batch: TrainingBatch, _ prompt: PromptView, _ body: (PrefixObservation) -> Void) throws {
-        let packed = try PackedBatch(
-            batch, prompt: prompt, group: attention.group, vocabularySize: c.vocabularySize,
-            hiddenSize: c.hiddenSize)
-        let length = (packed.positions.max() ?? 0) + 1
-        try model.checkLength(length)
-        tables = model.rotations.map { $0.table(length: length) }
-        forwardLayers(packed, prompt)
+        let packed = try runLayers(batch, prompt)
         for layer in 0..<c.layerCount {
             let plan = layer == c.layerCount - 1 ? packed.lastPlan : packed.plan
             body(

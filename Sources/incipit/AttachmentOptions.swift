@@ -29,6 +29,13 @@ struct AttachmentOptions: ParsableArguments {
     /// - Throws: `CommandFailure` with `wrongBase` and the sentence that says why, if it does not.
     func resolve(for loaded: LoadedModel, home: Home) async throws -> Resolved? {
         guard let attach else { return nil }
+        return try await Self.resolve(attach, allowRelatedBase: allowRelatedBase, for: loaded, home: home)
+    }
+
+    /// The same for a prompt that another argument names.
+    static func resolve(
+        _ attach: String, allowRelatedBase: Bool = false, for loaded: LoadedModel, home: Home
+    ) async throws -> Resolved {
         _ = try PromptStore.localReference(attach)
         let registry = try PromptStore(home: home).registry
         let stored = try await registry.load(attach)

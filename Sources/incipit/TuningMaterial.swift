@@ -145,10 +145,7 @@ extension TuneCommand {
         _ loaded: LoadedModel, home: Home, method: any TuningMethod.Type
     ) async throws -> (prompt: SoftPrompt, digest: String)? {
         guard let from else { return nil }
-        var attachment = AttachmentOptions()
-        attachment.attach = from
-        attachment.allowRelatedBase = false
-        guard let resolved = try await attachment.resolve(for: loaded, home: home) else { return nil }
+        let resolved = try await AttachmentOptions.resolve(from, for: loaded, home: home)
         guard resolved.prompt.placement == method.placement else {
             throw CommandFailure(
                 .usage,

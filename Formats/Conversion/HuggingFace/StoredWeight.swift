@@ -64,7 +64,7 @@ struct MappedWeight: StoredWeight {
     var mapped: UnsafeRawBufferPointer? { bytes }
 
     func forget() {
-        if bytes.count >= 1 << 20 { file?.forget(bytes) }
+        if bytes.count >= 1 << 20 { file?.release(bytes) }
     }
 
     func read(rows: Range<Int>, into destination: UnsafeMutableRawBufferPointer) {

@@ -124,8 +124,7 @@ extension EmbeddedStore {
         return bytes
     }
 
-    /// A large raw file in chunks. A whole one is hashed on the way and its last chunk is held back until the digest is
-    /// right, so that damage never passes for a complete blob; a part cannot be verified alone.
+    /// A large raw file in chunks, verified when it is read whole.
     private func stream(
         _ digest: Digest, _ row: BlobRow, _ part: Range<Int>, _ consume: @Sendable ([UInt8]) async throws -> Void
     ) async throws {
@@ -138,26 +137,9 @@ extension EmbeddedStore {
                 error: RegistryError.damaged(
                     digest, "has a file of \(input.size) bytes instead of \(row.storedSize)", path: path))
         }
-        var hasher = DigestHasher(algorithm: digest.algorithm)
-        let isWhole = part.count == row.size
-        var held: [UInt8]?
-        var position = part.lowerBound
-        while position < part.upperBound {
-            let offset = position
-            let chunk = try await offload { try input.read(min(1 << 20, part.upperBound - offset), at: offset) }
-            guard !chunk.isEmpty else { throw RegistryError.damaged(digest, "ends early", path: path) }
-            if isWhole { hasher.update(chunk) }
-            if let held { try await consume(held) }
-            held = chunk
-            position += chunk.count
-        }
-        if isWhole {
-            let found = hasher.finalize()
-            guard found == digest else {
-                throw RegistryError.damaged(digest, "now has the digest \(found)", path: path)
-            }
-        }
-        if let held { try await consume(held) }
+        try await readVerified(
+            digest, part, of: row.size, path: path, mismatch: "now has the digest",
+            read: { try input.read($0, at: $1) }, consume)
     }
 
     // MARK: - Writing

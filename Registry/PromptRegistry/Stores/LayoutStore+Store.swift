@@ -19,25 +19,9 @@ extension LayoutStore {
             let file = try medium.file(Self.name(of: digest))
         else { throw RegistryError.unknownBlob(digest, in: repository) }
         let part = try ManifestAdmission.clamp(range, size: file.size, digest)
-        let isWhole = part.count == file.size
-        var hasher = DigestHasher(algorithm: digest.algorithm)
-        // The last chunk is held back until the digest is right, so that damage never passes for a whole blob.
-        var held: [UInt8]?
-        var position = part.lowerBound
-        while position < part.upperBound {
-            let offset = position
-            let chunk = try await offload { try file.read(min(1 << 20, part.upperBound - offset), at: offset) }
-            guard !chunk.isEmpty else { throw RegistryError.damaged(digest, "ends early", path: path) }
-            if isWhole { hasher.update(chunk) }
-            if let held { try await consume(held) }
-            held = chunk
-            position += chunk.count
-        }
-        if isWhole {
-            let found = hasher.finalize()
-            guard found == digest else { throw RegistryError.damaged(digest, "has the digest \(found)", path: path) }
-        }
-        if let held { try await consume(held) }
+        try await readVerified(
+            digest, part, of: file.size, path: path, mismatch: "has the digest",
+            read: { try file.read($0, at: $1) }, consume)
     }
 
     public func writeBlob(

@@ -188,9 +188,10 @@ CK_INLINE void product_of(const ck_kind kind, const ck_matrix *matrix, size_t fi
         size_t t = first_token;
 #define TILE(width)                                                                                                   \
     for (; end_token - t >= width; t += width) {                                                                      \
-        half_panel_times_tile(kind, width, matrix, panel, 0, blocks, a, t, to, out_stride, left, accumulate);                 \
+        half_panel_times_tile(kind, width, matrix, panel, 0, blocks, a, t, to, out_stride, left, accumulate);         \
         if (left > 8)                                                                                                 \
-            half_panel_times_tile(kind, width, matrix, panel, 1, blocks, a, t, to + 8, out_stride, left - 8, accumulate);     \
+            half_panel_times_tile(kind, width, matrix, panel, 1, blocks, a, t, to + 8, out_stride, left - 8,          \
+                                  accumulate);                                                                        \
     }
         TILE(4)
         TILE(2)
@@ -199,25 +200,8 @@ CK_INLINE void product_of(const ck_kind kind, const ck_matrix *matrix, size_t fi
     }
 }
 
-#define PRODUCT(kind)                                                                                                 \
-    static void product_##kind(const ck_matrix *matrix, size_t first_panel, size_t end_panel,                         \
-                               const ck_activations *a, size_t first_token, size_t end_token, float *out,             \
-                               size_t out_stride, bool accumulate) {                                                  \
-        product_of(CK_##kind, matrix, first_panel, end_panel, a, first_token, end_token, out, out_stride, accumulate); \
-    }
-CK_EACH_KIND(PRODUCT)
-#undef PRODUCT
-
-void ck_product_avx2(const ck_matrix *matrix, size_t first_panel, size_t end_panel, const ck_activations *a,
-                     size_t first_token, size_t end_token, float *out, size_t out_stride, bool accumulate) {
-    static void (*const products[CK_KIND_COUNT])(const ck_matrix *, size_t, size_t, const ck_activations *, size_t,
-                                                 size_t, float *, size_t, bool) = {
-#define ENTRY(kind) [CK_##kind] = product_##kind,
-        CK_EACH_KIND(ENTRY)
-#undef ENTRY
-    };
-    products[matrix->kind](matrix, first_panel, end_panel, a, first_token, end_token, out, out_stride, accumulate);
-}
+#define ROW avx2
+#include "products.inc"
 
 #pragma clang attribute pop
 #endif

@@ -160,9 +160,8 @@ final class DecoderGraph: ObservableModel {
         }
     }
 
-    func loss(
-        of batch: TrainingBatch, prompt: PromptView, gradient: UnsafeMutablePointer<Float>?
-    ) throws -> BatchLoss {
+    /// Packs a batch and runs all layers over it; what the backward pass needs is then in `saved`.
+    func runLayers(_ batch: TrainingBatch, _ prompt: PromptView) throws -> PackedBatch {
         let packed = try PackedBatch(
             batch, prompt: prompt, group: attention.group, vocabularySize: c.vocabularySize,
             hiddenSize: c.hiddenSize)
@@ -170,6 +169,13 @@ final class DecoderGraph: ObservableModel {
         try model.checkLength(length)
         tables = model.rotations.map { $0.table(length: length) }
         forwardLayers(packed, prompt)
+        return packed
+    }
+
+    func loss(
+        of batch: TrainingBatch, prompt: PromptView, gradient: UnsafeMutablePointer<Float>?
+    ) throws -> BatchLoss {
+        let packed = try runLayers(batch, prompt)
         let head = LossHead(graph: self, batch: packed)
         let placeCount = batch.examples.reduce(0) { $0 + $1.targets.count }
         func placed<T>(_ values: [T], empty: T) -> [T] {

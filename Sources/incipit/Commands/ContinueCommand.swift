@@ -91,10 +91,7 @@ struct ContinueCommand: AsyncParsableCommand {
             throw CommandFailure(.data, "\(data) needs rows in its train split, to learn, and in dev, to decide")
         }
         let loaded = try options.load()
-        var attachment = AttachmentOptions()
-        attachment.attach = prompt
-        attachment.allowRelatedBase = false
-        guard let resolved = try await attachment.resolve(for: loaded, home: home) else { return }
+        let resolved = try await AttachmentOptions.resolve(prompt, for: loaded, home: home)
         let stored = try await PromptStore(home: home).registry.load(prompt)
         let parent = resolved.prompt
         let shape = loaded.model.shape

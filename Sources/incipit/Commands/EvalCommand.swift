@@ -137,12 +137,10 @@ struct EvalCommand: AsyncParsableCommand {
         }
         var reports = [first]
         for name in also {
-            var other = AttachmentOptions()
-            other.attach = name
-            other.allowRelatedBase = attachment.allowRelatedBase
-            let attached = try await other.resolve(for: loaded, home: home)
+            let attached = try await AttachmentOptions.resolve(
+                name, allowRelatedBase: attachment.allowRelatedBase, for: loaded, home: home)
             let evaluator = TaskEvaluator(
-                session: try Session(model: loaded.model, attachment: attached?.attachment),
+                session: try Session(model: loaded.model, attachment: attached.attachment),
                 tokenizer: loaded.tokenizer,
                 template: try ExampleTemplate(prompt: template), labels: labels)
             do {

@@ -38,10 +38,8 @@ struct ExplainCommand: AsyncParsableCommand {
     func run() async throws {
         let home = Home()
         let loaded = try options.load()
-        var attachment = AttachmentOptions()
-        attachment.attach = prompt
-        attachment.allowRelatedBase = allowRelatedBase
-        guard let resolved = try await attachment.resolve(for: loaded, home: home) else { return }
+        let resolved = try await AttachmentOptions.resolve(
+            prompt, allowRelatedBase: allowRelatedBase, for: loaded, home: home)
         let own = resolved.prompt
         var rows: [TrainingBatch.Example] = []
         if let data {

@@ -2,6 +2,7 @@ import ArgumentParser
 import ByteIO
 import Foundation
 import Generation
+import Kernels
 import LanguageModels
 import OCIArtifacts
 import PromptTuning
@@ -65,15 +66,9 @@ struct PortCommand: AsyncParsableCommand {
         let home = Home()
         let reference = try PromptStore.localReference(prompt)
         let target = try PromptStore.name(name ?? reference.repository.description + "-ported")
-        var model = ModelOptions()
-        model.model = from
-        model.threads = threads
-        model.quantize = nil
-        let old = try model.load()
-        var attachment = AttachmentOptions()
-        attachment.attach = prompt
-        attachment.allowRelatedBase = false
-        guard let resolved = try await attachment.resolve(for: old, home: home) else { return }
+        let old = try ModelLoader.load(
+            path: from, pool: ThreadPool(threadCount: threads ?? CPUTopology.usableCoreCount))
+        let resolved = try await AttachmentOptions.resolve(prompt, for: old, home: home)
         let parent = resolved.prompt
         let template = resolved.template ?? ExampleTemplate.standard.prompt
         let new = try ModelLoader.load(path: to, pool: old.model.pool)

@@ -8,7 +8,6 @@ all. One warm-up is not counted; the median of the repeats is. Prints one JSON l
 """
 
 import argparse
-import ctypes
 import json
 import resource
 import statistics
@@ -16,7 +15,7 @@ import time
 
 import llama_cpp as api
 
-quiet = api.llama_log_callback(lambda level, text, data: None)
+import llama_cpp_engine as engine
 
 
 def main():
@@ -29,20 +28,14 @@ def main():
     parser.add_argument("--repeat", type=int, default=3)
     a = parser.parse_args()
 
-    api.llama_log_set(quiet, ctypes.c_void_p(0))
-    api.llama_backend_init()
-    model = api.llama_model_load_from_file(a.model.encode(), api.llama_model_default_params())
-    if not model:
-        raise SystemExit(f"llama.cpp does not load {a.model}")
+    model = engine.load(a.model)
     settings = api.llama_context_default_params()
     settings.n_ctx = a.sequences * (a.depth + a.decode)
     settings.n_batch = settings.n_ubatch = max(512, a.sequences)
     settings.n_seq_max = a.sequences
     settings.kv_unified = True  # what llama-batched-bench does without -kvu off; faster for sequences of equal length
     settings.n_threads = settings.n_threads_batch = a.threads
-    context = api.llama_init_from_model(model, settings)
-    if not context:
-        raise SystemExit("llama.cpp makes no context")
+    context = engine.context(model, settings)
     vocabulary = api.llama_vocab_n_tokens(api.llama_model_get_vocab(model))
     batch = api.llama_batch_init(settings.n_batch, 0, 1)
 

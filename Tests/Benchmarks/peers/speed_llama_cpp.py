@@ -9,7 +9,6 @@ Prints one JSON line.
 """
 
 import argparse
-import ctypes
 import json
 import resource
 import statistics
@@ -17,7 +16,7 @@ import time
 
 import llama_cpp as api
 
-quiet = api.llama_log_callback(lambda level, text, data: None)
+import llama_cpp_engine as engine
 
 
 def main():
@@ -30,16 +29,12 @@ def main():
     parser.add_argument("--repeat", type=int, default=3)
     a = parser.parse_args()
 
-    api.llama_log_set(quiet, ctypes.c_void_p(0))
-    api.llama_backend_init()
-    model = api.llama_model_load_from_file(a.model.encode(), api.llama_model_default_params())
-    if not model:
-        raise SystemExit(f"llama.cpp does not load {a.model}")
+    model = engine.load(a.model)
     settings = api.llama_context_default_params()
     settings.n_ctx = max(a.prefill, a.depth + a.decode)
     settings.n_batch = settings.n_ubatch = max(a.prefill, a.depth, 512)
     settings.n_threads = settings.n_threads_batch = a.threads
-    context = api.llama_init_from_model(model, settings)
+    context = engine.context(model, settings)
     vocabulary = api.llama_vocab_n_tokens(api.llama_model_get_vocab(model))
     ids = [(7919 * i + 13) % vocabulary for i in range(settings.n_ctx)]
 
