@@ -27,16 +27,8 @@ mkdir -p "$work"
 trap 'rm -rf "$work"' EXIT
 export TRANSFORMERS_VERBOSITY=error HF_HUB_OFFLINE=1
 
-# convert_hf_to_gguf.py is not in gguf's wheel; the source package of llama-cpp-python carries it.
-source=$cache/llama-cpp-source
-if [ ! -e "$source/convert_hf_to_gguf.py" ]; then
-    say "fetching llama.cpp's converter"
-    "$python" -m pip download -q --no-deps --no-binary :all: llama-cpp-python==0.3.36 -d "$work/sdist" >&2
-    mkdir -p "$source"
-    tar -xzf "$work"/sdist/llama_cpp_python-*.tar.gz -C "$source" --strip-components 3 --wildcards \
-        '*/vendor/llama.cpp/conversion' '*/vendor/llama.cpp/gguf-py' '*/vendor/llama.cpp/convert_hf_to_gguf.py'
-fi
-
+# convert_hf_to_gguf.py is not in gguf's wheel.
+source=$(INCIPIT_PYTHON=$python Tests/Oracles/llama_cpp_source.sh)
 model=$(Scripts/fetch-model.sh)
 "$python" Tests/Benchmarks/peers/make_large_models.py "$work" --megabytes "${INCIPIT_MEGABYTES:-1500}" >&2
 failures=0

@@ -17,34 +17,19 @@ import os
 import shlex
 import subprocess
 import sys
-import tarfile
 
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from chat_conversations import CASES
 
-RELEASE = "llama-cpp-python==0.3.36"
 TOKENS = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
 
 
-def templates(folder):
-    """The shipped templates, fetched once."""
-    found = sorted(glob.glob(os.path.join(folder, "*.jinja")))
-    if found:
-        return found
-    os.makedirs(folder, exist_ok=True)
-    archive = glob.glob(os.path.join(folder, "*.tar.gz"))
-    if not archive:
-        pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", "llama-cpp-python"]
-        subprocess.run(pip + [RELEASE, "-d", folder], check=True, stdout=sys.stderr)
-        archive = glob.glob(os.path.join(folder, "*.tar.gz"))
-    with tarfile.open(archive[0]) as tar:
-        for member in tar:
-            if "/models/templates/" in member.name and member.name.endswith(".jinja"):
-                with open(os.path.join(folder, os.path.basename(member.name)), "wb") as out:
-                    out.write(tar.extractfile(member).read())
-    os.remove(archive[0])
-    return sorted(glob.glob(os.path.join(folder, "*.jinja")))
+def templates():
+    """The templates of llama.cpp, fetched once."""
+    fetch = os.path.join(os.path.dirname(os.path.abspath(__file__)), "llama_cpp_source.sh")
+    done = subprocess.run([fetch], check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, "INCIPIT_PYTHON": sys.executable})
+    return sorted(glob.glob(os.path.join(done.stdout.strip(), "models", "templates", "*.jinja")))
 
 
 def expected(source, case, generation_prompt):
@@ -62,11 +47,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("renderer")
     parser.add_argument("templates", nargs="*")
-    cache = os.environ.get("INCIPIT_CACHE") or os.path.expanduser("~/.cache/incipit")
-    parser.add_argument("--cache", default=os.path.join(cache, "chat-templates"))
     parser.add_argument("--verbose", action="store_true", help="print errors that both sides raise")
     options = parser.parse_args()
-    files = options.templates or templates(options.cache)
+    files = options.templates or templates()
     requests, wanted = [], []
     for path in files:
         with open(path, encoding="utf-8") as file:

@@ -3,7 +3,7 @@
 
     python compare.py INCIPIT VOCABULARIES [--strings 100000] [--only NAME …]
 
-INCIPIT is the executable, VOCABULARIES the folder that fetch_vocabularies.sh printed. Every vocabulary with known answers
+INCIPIT is the executable, VOCABULARIES the `models` of the folder that llama_cpp_source.sh prints. Every vocabulary with known answers
 (.inp/.out) is checked against these too. For each pre-tokenizer a small vocabulary is trained here, so that every list of
 expressions is compared, whether a published vocabulary uses it or not. Needs tokenizers, sentencepiece, gguf. Ends with 1
 if anything differs.

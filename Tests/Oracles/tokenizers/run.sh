@@ -12,5 +12,5 @@ python=$folder/bin/python
     python3 -m venv "$folder"
     "$folder/bin/pip" install -q tokenizers==0.23.3 sentencepiece gguf==0.19.0 >&2
 }
-vocabularies=$("$here/fetch_vocabularies.sh")
+vocabularies=$(INCIPIT_PYTHON=$python "$here/../llama_cpp_source.sh")/models
 "$python" "$here/compare.py" "${INCIPIT:-$(swift build -c release --show-bin-path)/incipit}" "$vocabularies" "$@"
