@@ -64,15 +64,19 @@ CK_INLINE __m256i broadcast(const int8_t *p) {
     return _mm256_set1_epi32(four);
 }
 
-/// Rows 8 * half ... 8 * half + 7 of a panel times one tile of `T` tokens.
-CK_INLINE void half_panel_times_tile(const ck_kind kind, const int T, const ck_matrix *matrix,
-                                     const uint8_t *restrict panel, size_t half, size_t blocks, const ck_activations *a,
-                                     size_t token, float *restrict out, size_t out_stride, size_t rows,
-                                     bool accumulate) {
-    __m256 sums[T];
+/// `H` times 8 rows of a panel, from row 8 * half on, times one tile of `T` tokens. `kind`, `T` and `H` are constants
+/// wherever this is inlined; `after` is what will be read next, as long as this panel.
+CK_INLINE void rows_times_tile(const ck_kind kind, const int T, const int H, const ck_matrix *matrix,
+                               const uint8_t *restrict panel, const uint8_t *after, size_t half, size_t blocks,
+                               const ck_activations *a, size_t token, float *restrict out, size_t out_stride,
+                               size_t rows, bool accumulate) {
+    __m256 sums[4]; // H * T of them, as of the others
 #pragma clang loop unroll(full)
-    for (int t = 0; t < T; t++) sums[t] = _mm256_setzero_ps();
+    for (int h = 0; h < H; h++)
+#pragma clang loop unroll(full)
+        for (int t = 0; t < T; t++) sums[h * T + t] = _mm256_setzero_ps();
     const uint8_t *scales = panel + (kind == CK_C4_FLOAT ? 32 : 16) * half, *quants = panel + ck_scale_bytes(kind, blocks);
+    after += ck_scale_bytes(kind, blocks);
     const int8_t *q = a->q + token * a->columns;
     const float *activation_scale = a->scale + token * blocks, *scaled_sum = a->scaled_sum + token * blocks;
     const int32_t *start = kind == CK_Q4_0 ? a->start8 : a->start16;
@@ -88,60 +92,80 @@ CK_INLINE void half_panel_times_tile(const ck_kind kind, const int T, const ck_m
                   : ck_bits(kind) == 5 ? 4 : 2;
     const __m256i ones = _mm256_set1_epi16(1);
 
-    __m256 super_scale = _mm256_setzero_ps(), super_minimum = super_scale;
+    __m256 super_scale[2], super_minimum[2];
     for (size_t b = 0; b < blocks; b++) {
-        __m256 scale, other_scale = super_scale, minimum = super_scale, other_minimum = super_scale;
-        if (ck_is_super(kind)) {
-            const uint8_t *super = panel + b / 8 * ck_super_bytes(kind);
-            const uint8_t *own = super + ck_super_head(kind) + b % 8 * ck_super_own(kind) + 8 * half;
-            if (b % 8 == 0) {
-                super_scale = ck_is_codebook(kind) ? _mm256_loadu_ps((const float *)(super + 32 * half))
-                                                   : halves(super + 16 * half);
-                if (ck_has_minimum(kind))
-                    super_minimum = _mm256_sub_ps(_mm256_setzero_ps(), halves(super + 32 + 16 * half));
-            }
-            if (kind == CK_Q2_K) {
-                scale = _mm256_mul_ps(super_scale, unsigned_bytes(own));
-                other_scale = _mm256_mul_ps(super_scale, unsigned_bytes(own + 16));
-                minimum = _mm256_mul_ps(super_minimum, unsigned_bytes(own + 32));
-                other_minimum = _mm256_mul_ps(super_minimum, unsigned_bytes(own + 48));
-            } else if (has_halves) {
-                scale = _mm256_mul_ps(super_scale, signed_bytes(own));
-                other_scale = _mm256_mul_ps(super_scale, signed_bytes(own + 16));
-            } else {
-                scale = _mm256_mul_ps(super_scale, unsigned_bytes(own));
-                minimum = _mm256_mul_ps(super_minimum, unsigned_bytes(own + 16));
-            }
-        } else if (kind == CK_C4_FLOAT) {
-            scale = _mm256_loadu_ps((const float *)scales);
-            other_scale = _mm256_loadu_ps((const float *)(scales + 64));
-            scales += 128;
-        } else {
-            scale = halves(scales);
-            if (ck_has_minimum(kind)) minimum = halves(scales + 32);
-            scales += ck_plain_bytes(kind);
-        }
-        __m256i dot[T], sixteen[T];
+        __m256 scale[2], other_scale[2], minimum[2], other_minimum[2];
 #pragma clang loop unroll(full)
-        for (int t = 0; t < T; t++) dot[t] = has_start ? _mm256_set1_epi32(start[t]) : _mm256_setzero_si256();
+        for (int h = 0; h < H; h++) {
+            if (ck_is_super(kind)) {
+                const uint8_t *super = panel + b / 8 * ck_super_bytes(kind);
+                const uint8_t *own = super + ck_super_head(kind) + b % 8 * ck_super_own(kind) + 8 * (half + h);
+                if (b % 8 == 0) {
+                    super_scale[h] = ck_is_codebook(kind) ? _mm256_loadu_ps((const float *)(super + 32 * (half + h)))
+                                                          : halves(super + 16 * (half + h));
+                    if (ck_has_minimum(kind))
+                        super_minimum[h] = _mm256_sub_ps(_mm256_setzero_ps(), halves(super + 32 + 16 * (half + h)));
+                }
+                if (kind == CK_Q2_K) {
+                    scale[h] = _mm256_mul_ps(super_scale[h], unsigned_bytes(own));
+                    other_scale[h] = _mm256_mul_ps(super_scale[h], unsigned_bytes(own + 16));
+                    minimum[h] = _mm256_mul_ps(super_minimum[h], unsigned_bytes(own + 32));
+                    other_minimum[h] = _mm256_mul_ps(super_minimum[h], unsigned_bytes(own + 48));
+                } else if (has_halves) {
+                    scale[h] = _mm256_mul_ps(super_scale[h], signed_bytes(own));
+                    other_scale[h] = _mm256_mul_ps(super_scale[h], signed_bytes(own + 16));
+                } else {
+                    scale[h] = _mm256_mul_ps(super_scale[h], unsigned_bytes(own));
+                    minimum[h] = _mm256_mul_ps(super_minimum[h], unsigned_bytes(own + 16));
+                }
+            } else if (kind == CK_C4_FLOAT) {
+                scale[h] = _mm256_loadu_ps((const float *)(scales + 32 * h));
+                other_scale[h] = _mm256_loadu_ps((const float *)(scales + 32 * h + 64));
+            } else {
+                scale[h] = halves(scales + 16 * h);
+                if (ck_has_minimum(kind)) minimum[h] = halves(scales + 16 * h + 32);
+            }
+        }
+        if (!ck_is_super(kind)) scales += ck_plain_bytes(kind);
+        if (H == 2) { // bound by memory: the hardware alone does not keep enough lines in flight
+#pragma clang loop unroll(full)
+            for (size_t i = 0; i < ck_quant_bytes(kind); i += 64)
+                _mm_prefetch((const char *)after + i, _MM_HINT_T0);
+            after += ck_quant_bytes(kind);
+        }
+        __m256i dot[4], sixteen[4];
+#pragma clang loop unroll(full)
+        for (int h = 0; h < H; h++)
+#pragma clang loop unroll(full)
+            for (int t = 0; t < T; t++) dot[h * T + t] = has_start ? _mm256_set1_epi32(start[t]) : _mm256_setzero_si256();
 #pragma clang loop unroll(full)
         for (int g = 0; g < 8; g++) {
-            const __m256i w = unpack_group(kind, codebook, quants, half, g);
-            const __m256i magnitude = is_signed ? _mm256_abs_epi8(w) : w;
+            __m256i w[2];
+#pragma clang loop unroll(full)
+            for (int h = 0; h < H; h++) w[h] = unpack_group(kind, codebook, quants, half + h, g);
 #pragma clang loop unroll(full)
             for (int t = 0; t < T; t++) {
-                __m256i x = broadcast(q + 32 * t + 4 * g);
-                if (is_signed) x = _mm256_sign_epi8(x, w);
-                const __m256i products = _mm256_maddubs_epi16(magnitude, x);
-                sixteen[t] = g % run == 0 ? products : _mm256_add_epi16(sixteen[t], products);
-                if (g % run == run - 1) dot[t] = _mm256_add_epi32(dot[t], _mm256_madd_epi16(sixteen[t], ones));
+                const __m256i x = broadcast(q + 32 * t + 4 * g);
+#pragma clang loop unroll(full)
+                for (int h = 0; h < H; h++) {
+                    const __m256i products = is_signed
+                        ? _mm256_maddubs_epi16(_mm256_abs_epi8(w[h]), _mm256_sign_epi8(x, w[h]))
+                        : _mm256_maddubs_epi16(w[h], x);
+                    sixteen[h * T + t] = g % run == 0 ? products : _mm256_add_epi16(sixteen[h * T + t], products);
+                    if (g % run == run - 1)
+                        dot[h * T + t] = _mm256_add_epi32(dot[h * T + t], _mm256_madd_epi16(sixteen[h * T + t], ones));
+                }
             }
             if (has_halves && g == 3) { // the first half of the columns has a scale of its own
 #pragma clang loop unroll(full)
                 for (int t = 0; t < T; t++) {
                     const __m256 s = _mm256_set1_ps(activation_scale[t]);
-                    sums[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot[t]), _mm256_mul_ps(scale, s), sums[t]);
-                    dot[t] = has_start ? _mm256_set1_epi32(start[T + t]) : _mm256_setzero_si256();
+#pragma clang loop unroll(full)
+                    for (int h = 0; h < H; h++) {
+                        sums[h * T + t] =
+                            _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot[h * T + t]), _mm256_mul_ps(scale[h], s), sums[h * T + t]);
+                        dot[h * T + t] = has_start ? _mm256_set1_epi32(start[T + t]) : _mm256_setzero_si256();
+                    }
                 }
             }
         }
@@ -149,14 +173,19 @@ CK_INLINE void half_panel_times_tile(const ck_kind kind, const int T, const ck_m
 #pragma clang loop unroll(full)
         for (int t = 0; t < T; t++) {
             const __m256 s = _mm256_set1_ps(activation_scale[t]);
-            const __m256 own = has_halves ? other_scale : scale;
-            sums[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot[t]), _mm256_mul_ps(own, s), sums[t]);
-            if (kind == CK_Q2_K) {
-                const __m256 first = _mm256_set1_ps(ck_half_sum(start[t], activation_scale[t]));
-                const __m256 second = _mm256_set1_ps(ck_half_sum(start[T + t], activation_scale[t]));
-                sums[t] = _mm256_fmadd_ps(minimum, first, sums[t]);
-                sums[t] = _mm256_fmadd_ps(other_minimum, second, sums[t]);
-            } else if (ck_has_minimum(kind)) sums[t] = _mm256_fmadd_ps(minimum, _mm256_set1_ps(scaled_sum[t]), sums[t]);
+#pragma clang loop unroll(full)
+            for (int h = 0; h < H; h++) {
+                const __m256 own = has_halves ? other_scale[h] : scale[h];
+                sums[h * T + t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot[h * T + t]), _mm256_mul_ps(own, s), sums[h * T + t]);
+                if (kind == CK_Q2_K) {
+                    const __m256 first = _mm256_set1_ps(ck_half_sum(start[t], activation_scale[t]));
+                    const __m256 second = _mm256_set1_ps(ck_half_sum(start[T + t], activation_scale[t]));
+                    sums[h * T + t] = _mm256_fmadd_ps(minimum[h], first, sums[h * T + t]);
+                    sums[h * T + t] = _mm256_fmadd_ps(other_minimum[h], second, sums[h * T + t]);
+                } else if (ck_has_minimum(kind)) {
+                    sums[h * T + t] = _mm256_fmadd_ps(minimum[h], _mm256_set1_ps(scaled_sum[t]), sums[h * T + t]);
+                }
+            }
         }
         q += 32 * T;
         activation_scale += T;
@@ -165,16 +194,19 @@ CK_INLINE void half_panel_times_tile(const ck_kind kind, const int T, const ck_m
     }
     out += token * out_stride;
 #pragma clang loop unroll(full)
-    for (int t = 0; t < T; t++, out += out_stride) {
-        if (rows >= 8) {
-            if (accumulate) sums[t] = _mm256_add_ps(sums[t], _mm256_loadu_ps(out));
-            _mm256_storeu_ps(out, sums[t]);
-            continue;
+    for (int t = 0; t < T; t++, out += out_stride)
+#pragma clang loop unroll(full)
+        for (int h = 0; h < H; h++) {
+            float *to = out + 8 * h;
+            if (rows >= (size_t)(8 * h + 8)) {
+                if (accumulate) sums[h * T + t] = _mm256_add_ps(sums[h * T + t], _mm256_loadu_ps(to));
+                _mm256_storeu_ps(to, sums[h * T + t]);
+                continue;
+            }
+            float last[8];
+            _mm256_storeu_ps(last, sums[h * T + t]);
+            for (size_t r = 0; 8 * h + r < rows; r++) to[r] = accumulate ? to[r] + last[r] : last[r];
         }
-        float last[8];
-        _mm256_storeu_ps(last, sums[t]);
-        for (size_t r = 0; r < rows; r++) out[r] = accumulate ? out[r] + last[r] : last[r];
-    }
 }
 
 CK_INLINE void product_of(const ck_kind kind, const ck_matrix *matrix, size_t first_panel, size_t end_panel,
@@ -182,21 +214,21 @@ CK_INLINE void product_of(const ck_kind kind, const ck_matrix *matrix, size_t fi
                           bool accumulate) {
     const size_t blocks = matrix->columns / CK_BLOCK_COLUMNS;
     for (size_t p = first_panel; p < end_panel; p++) {
-        const uint8_t *panel = matrix->panels + p * matrix->panel_bytes;
+        const uint8_t *panel = matrix->panels + p * matrix->panel_bytes, *after = panel + matrix->panel_bytes;
         const size_t left = matrix->rows - p * CK_PANEL_ROWS;
         float *to = out + p * CK_PANEL_ROWS;
         size_t t = first_token;
-#define TILE(width)                                                                                                   \
-    for (; end_token - t >= width; t += width) {                                                                      \
-        half_panel_times_tile(kind, width, matrix, panel, 0, blocks, a, t, to, out_stride, left, accumulate);         \
-        if (left > 8)                                                                                                 \
-            half_panel_times_tile(kind, width, matrix, panel, 1, blocks, a, t, to + 8, out_stride, left - 8,          \
-                                  accumulate);                                                                        \
-    }
-        TILE(4)
-        TILE(2)
-        TILE(1)
-#undef TILE
+        for (; end_token - t >= 4; t += 4) {
+            rows_times_tile(kind, 4, 1, matrix, panel, after, 0, blocks, a, t, to, out_stride, left, accumulate);
+            if (left > 8)
+                rows_times_tile(kind, 4, 1, matrix, panel, after, 1, blocks, a, t, to + 8, out_stride, left - 8,
+                                accumulate);
+        }
+        // Fewer tokens are bound by memory: all 16 rows at once, so that it is read in one stream.
+        for (; end_token - t >= 2; t += 2)
+            rows_times_tile(kind, 2, 2, matrix, panel, after, 0, blocks, a, t, to, out_stride, left, accumulate);
+        if (end_token > t)
+            rows_times_tile(kind, 1, 2, matrix, panel, after, 0, blocks, a, t, to, out_stride, left, accumulate);
     }
 }
 
