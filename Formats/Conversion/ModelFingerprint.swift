@@ -1,5 +1,6 @@
 import ByteIO
 import Crypto
+import Dispatch
 import GGUF
 import SoftPrompts
 import Synchronization
@@ -77,8 +78,24 @@ public struct ModelFingerprint: Sendable, Equatable {
                     + "a part of a split model?)", path: source.path)
         }
         let architecture = try ArchitectureIdentity.json(of: source)
-        let (tokenizer, details) = try TokenizerIdentity.json(of: source.metadata)
-        let digests = try TensorDigests.compute(of: source, progress: progress)
+        // A vocabulary takes as long as some hundred megabytes of weights: they are done side by side.
+        let vocabulary = Mutex<Result<(digest: String, details: JSONValue), any Error>?>(nil)
+        let weights = Mutex<Result<[TensorDigests.Entry], any Error>?>(nil)
+        DispatchQueue.concurrentPerform(iterations: 2) { part in
+            if part == 0 {
+                let result = Result<(digest: String, details: JSONValue), any Error> {
+                    let (tokenizer, details) = try TokenizerIdentity.json(of: source.metadata)
+                    return (Digests.text(SHA256.hash(data: tokenizer.canonicalBytes())), details)
+                }
+                vocabulary.withLock { $0 = result }
+            } else {
+                let result = Result { try TensorDigests.compute(of: source, progress: progress) }
+                weights.withLock { $0 = result }
+            }
+        }
+        guard let (tokenizer, details) = try vocabulary.withLock({ $0 })?.get(),
+            let digests = try weights.withLock({ $0 })?.get()
+        else { preconditionFailure("both parts were done") }
 
         var all = SHA256()
         for entry in digests { all.update(data: entry.digest) }
@@ -88,7 +105,7 @@ public struct ModelFingerprint: Sendable, Equatable {
         let parts = (
             architecture: Digests.text(SHA256.hash(data: architecture.canonicalBytes())),
             embedding: Digests.text(embedding),
-            tokenizer: Digests.text(SHA256.hash(data: tokenizer.canonicalBytes())),
+            tokenizer: tokenizer,
             weights: Digests.text(all.finalize())
         )
         let together: JSONValue = [

@@ -31,9 +31,10 @@ export TRANSFORMERS_VERBOSITY=error HF_HUB_OFFLINE=1
 source=$(INCIPIT_PYTHON=$python Tests/Oracles/llama_cpp_source.sh)
 model=$(Scripts/fetch-model.sh)
 "$python" Tests/Benchmarks/peers/make_large_models.py "$work" --megabytes "${INCIPIT_MEGABYTES:-1500}" >&2
+"$incipit" quantize "$work/model" "$work/quantized.gguf" Q8_0 --force > /dev/null
 failures=0
 "$python" Tests/Benchmarks/peers/compare_formats.py --incipit "$incipit" --measure "$measure" --models "$work" \
-    --work "$work" --llama-cpp "$source" --gguf "$model" --rounds "$rounds" || failures=$((failures + 1))
+    --work "$work" --llama-cpp "$source" --gguf "$work/quantized.gguf" --rounds "$rounds" || failures=$((failures + 1))
 printf '\n'
 "$incipit" quantize "$model" "$work/f16.gguf" F16 --force --no-provenance > /dev/null
 "$python" Tests/Benchmarks/peers/compare_quantize.py --incipit "$incipit" --model "$work/f16.gguf" --work "$work" \
