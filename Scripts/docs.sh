@@ -10,6 +10,11 @@ command -v docc > /dev/null || fail 'docc is not on the PATH; it comes with the 
 modules=$(swift build -c release --show-bin-path)/Modules
 triple=$(swift -print-target-info | sed -n 's/.*"unversionedTriple": "\(.*\)".*/\1/p')
 out=.build/docs
+# Modules of C that ours import are found by their maps.
+maps=()
+for map in "$(dirname "$modules")"/CKernels.build/module.modulemap Registry/*/module.modulemap; do
+    maps+=(-Xcc "-fmodule-map-file=$map")
+done
 mapfile -t catalogues < <(find Formats Registry Sources -name '*.docc' -type d | sort)
 for catalogue in "${catalogues[@]}"; do
     module=$(basename "$(dirname "$catalogue")")
@@ -18,7 +23,7 @@ for catalogue in "${catalogues[@]}"; do
     symbols=$out/symbols/$module
     rm -rf "$symbols" "$out/$module.doccarchive"
     mkdir -p "$symbols"
-    swift symbolgraph-extract -module-name "$module" -I "$modules" -target "$triple" -minimum-access-level public \
+    swift symbolgraph-extract -module-name "$module" -I "$modules" "${maps[@]}" -target "$triple" -minimum-access-level public \
         -output-dir "$symbols"
     docc convert "$catalogue" --additional-symbol-graph-dir "$symbols" --output-dir "$out/$module.doccarchive" \
         --fallback-display-name "$module" --fallback-bundle-identifier "dev.incipit.$module" --warnings-as-errors

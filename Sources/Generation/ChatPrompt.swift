@@ -14,7 +14,9 @@ public struct ChatPrompt: Sendable {
     private let tokenizer: any Tokenizer
     private let specialTokens: [String: String]
 
-    /// - Parameter template: a template to use in place of the model's.
+    /// - Parameters:
+    ///   - loaded: the model, with its tokenizer and its template.
+    ///   - template: a template to use in place of the model's.
     /// - Throws: `ModelError.invalidInput` when the model brings no template, `TemplateError` when it cannot be parsed.
     public init(_ loaded: LoadedModel, template: String? = nil) throws {
         guard let source = try template ?? loaded.source.metadata.stringIfPresent("tokenizer.chat_template") else {

@@ -31,7 +31,10 @@ public final class Embedder {
 
     /// The vectors of one text's tokens: one, or with `Pooling.none` one for each token.
     ///
-    /// - Parameter normalizes: scales each vector to length 1; a vector of zeros stays.
+    /// - Parameters:
+    ///   - tokens: the text's ids, at least one.
+    ///   - pooling: how the tokens' vectors become the text's.
+    ///   - normalizes: scales each vector to length 1; a vector of zeros stays.
     /// - Throws: `ModelError.invalidInput` for no tokens, `contextFull` for too many.
     public func vectors(_ tokens: [Int], pooling: Pooling, normalizes: Bool) throws -> [[Float]] {
         guard let last = tokens.last else {

@@ -44,10 +44,12 @@ public struct Generator {
     /// - Parameters:
     ///   - text: what to continue.
     ///   - parseSpecial: whether control tokens written in the text become these tokens.
+    ///   - settings: how tokens are drawn.
     ///   - maximumTokens: tokens at most; also bounded by the context.
     ///   - stop: texts that end the answer and do not appear in it.
     ///   - grammar: what the answer must obey.
     ///   - likeliest: how many of the likeliest tokens `choices` lists in each place; nil: no `choices`.
+    ///   - shouldStop: asked before each token; true ends the answer there.
     ///   - reusesText: `text` is all that is to stand behind the attached prompt, and what the session holds of its
     ///     beginning is not read again; otherwise it goes behind what is there.
     ///   - onText: receives the answer piece by piece, never in the middle of a character.
@@ -70,6 +72,14 @@ public struct Generator {
     ///   - prompt: what the session does not hold yet (with `reusesText`, all that is to stand behind the attached
     ///     prompt), at least one token.
     ///   - context: tokens the session holds already; penalties and DRY see them.
+    ///   - settings: how tokens are drawn.
+    ///   - maximumTokens: tokens at most; also bounded by the context.
+    ///   - stop: texts that end the answer and do not appear in it.
+    ///   - grammar: what the answer must obey.
+    ///   - likeliest: how many of the likeliest tokens `choices` lists in each place; nil: no `choices`.
+    ///   - shouldStop: asked before each token; true ends the answer there.
+    ///   - reusesText: whether what the session holds of the prompt's beginning is kept instead of read again.
+    ///   - onText: receives the answer piece by piece, never in the middle of a character.
     public func generate(
         tokens prompt: [Int], context: [Int] = [], settings: SamplerSettings, maximumTokens: Int,
         stop: [String] = [], grammar: GrammarConstraint? = nil, likeliest: Int? = nil,

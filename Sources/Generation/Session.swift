@@ -20,10 +20,12 @@ public final class Session {
     let workspace: InferenceWorkspace
 
     /// - Parameters:
+    ///   - model: the model that reads.
     ///   - attachment: the soft prompt to begin with, already checked against the model.
     ///   - cacheElement: number format of cached keys and values.
     ///   - canRewind: false lets layers with a sliding window free what the window has left; then `reset(to:)` may have
     ///     to go further back than asked.
+    ///   - workspace: memory for intermediate results; sessions that never run at once may share it.
     /// - Throws: `ModelError.invalidInput` for a number format that the model's heads do not fit.
     public convenience init(
         model: any LanguageModel, attachment: PromptAttachment? = nil, cacheElement: KVElement = .f16,
@@ -104,7 +106,9 @@ public final class Session {
     ///
     /// The attached prompt is always pinned. Of the rest at least half is forgotten, so that this happens seldom; what
     /// is kept moves to the front, its keys turned to their new positions.
-    /// - Parameter pinned: tokens behind the prompt that stay too, such as a system message.
+    /// - Parameters:
+    ///   - count: positions that are needed.
+    ///   - pinned: tokens behind the prompt that stay too, such as a system message.
     /// - Returns: how many tokens were forgotten; 0 when there was room.
     /// - Throws: `ModelError.contextFull` when even forgetting everything makes too little room, `invalidInput` when the
     ///   model's positions cannot be moved.

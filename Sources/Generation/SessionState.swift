@@ -18,6 +18,7 @@ extension Session {
     /// Writes the state behind the attached prompt.
     ///
     /// - Parameters:
+    ///   - path: the file, replaced if it is there.
     ///   - base: the model's fingerprint; a state is read into the same model only.
     ///   - promptIdentity: what names the attached prompt exactly, such as its manifest's digest.
     /// - Throws: `ModelError.invalidState` when a sliding window has let go of positions, and what writing throws.

@@ -21,6 +21,7 @@ public struct TokenChoice: Sendable, Equatable {
 
     /// - Parameters:
     ///   - token: the one drawn, an index of `logits`.
+    ///   - logits: one number for each token of the vocabulary.
     ///   - count: how many of the likeliest are listed.
     public init(of token: Int, in logits: UnsafeBufferPointer<Float>, top count: Int) {
         var candidates = Candidates()

@@ -19,6 +19,7 @@ public struct Sampler: Sendable {
     private let isGreedy: Bool
 
     /// - Parameters:
+    ///   - settings: how tokens are drawn.
     ///   - tokenizer: needed by DRY, whose sequence breakers are texts.
     ///   - grammar: what the text must obey, from its first token on; see `Grammar.constraint`.
     /// - Throws: `SamplerSettingsError` for settings out of range.
