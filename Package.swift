@@ -103,6 +103,7 @@ let package = Package(
             dependencies: [
                 "OCIArtifacts", "PromptRegistry", crypto, hummingbird, httpTypes, nio("NIOCore"), logging,
                 serviceLifecycle, .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 .product(name: "HummingbirdTLS", package: "hummingbird"),
                 .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
             ],
