@@ -130,7 +130,10 @@ let package = Package(
             name: "TestSupport", dependencies: ["LanguageModels", "OCIArtifacts", "PromptRegistry"],
             path: "Tests/TestSupport", swiftSettings: checked),
         .target(
-            name: "FuzzHarness", dependencies: ["GGUF", "Safetensors", "Conversion", "Tokenization", "ChatTemplates"],
+            name: "FuzzHarness",
+            dependencies: [
+                "GGUF", "Safetensors", "Conversion", "Tokenization", "ChatTemplates", "OCIArtifacts", "PromptRegistry",
+            ],
             path: "Tests/Fuzz/Harness", swiftSettings: checked),
         test("FuzzHarness", ["Fixtures"]),
         test("ByteIO"),
