@@ -34,7 +34,7 @@ public struct PromptRegistry: Sendable {
     /// again gives the same version.
     ///
     /// - Parameters:
-    ///   - type: F32 keeps every bit; F16 and BF16 halve the size and round.
+    ///   - encoding: F32 keeps every bit; F16 and BF16 halve the size and round; I8 quarters it.
     ///   - tags: movable tags to set on it.
     ///   - parent: the manifest digest of the version it was made from.
     ///   - layers: evaluation, training log, model card.
@@ -43,7 +43,7 @@ public struct PromptRegistry: Sendable {
     /// - Throws: `SoftPromptError` when the prompt is not valid; ``RegistryError``.
     @discardableResult
     public func store(
-        _ prompt: SoftPrompt, name: RepositoryName, type: SafetensorsType = .f32, tags: [Tag] = [],
+        _ prompt: SoftPrompt, name: RepositoryName, encoding: PromptEncoding = PromptEncoding(.f32), tags: [Tag] = [],
         parent: Digest? = nil, layers: [PromptLayer] = [], metrics: [String: String] = [:], created: Date? = nil,
         annotations: [String: String] = [:]
     ) async throws -> VersionReceipt {
@@ -61,7 +61,8 @@ public struct PromptRegistry: Sendable {
         var all = annotations
         for (key, value) in metrics { all[AnnotationKey.metricPrefix + key] = value }
         if let created { all[AnnotationKey.created] = ISO8601DateFormatter().string(from: created) }
-        let artifact = try PromptArtifact(prompt, type: type, parent: parent, layers: layers, annotations: all)
+        let artifact = try PromptArtifact(
+            prompt, encoding: encoding, parent: parent, layers: layers, annotations: all)
         try await artifact.writeContent(to: backend, in: name)
         return try await backend.storeNextVersion(
             artifact.bytes, mediaType: MediaType.imageManifest, tags: tags, in: name)

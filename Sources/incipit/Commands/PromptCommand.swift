@@ -202,7 +202,7 @@ struct PromptExportCommand: AsyncParsableCommand {
     @Argument(help: "NAME, NAME:TAG or NAME@DIGEST.") var reference: String
     @Argument(help: "Folder to write, made when missing; or a file NAME.tar.") var folder: String
     @Flag(help: "Write an OCI image layout.") var layout = false
-    @Flag(help: "Write the stored files of an int8 prompt as they are, not as F32 for PEFT.") var exact = false
+    @Flag(help: "Write the stored files of an int8 or mixed prompt as they are, not as F32 for PEFT.") var exact = false
     @Flag(help: "Write PEFT's two files alone, without ours, which says to which weights the prompt belongs.")
     var peft = false
 
@@ -211,8 +211,8 @@ struct PromptExportCommand: AsyncParsableCommand {
         if layout || folder.hasSuffix(".tar") { return try await exportLayout(target) }
         let loaded = try await PromptStore().registry.load(reference)
         try Home.makeFolder(folder)
-        // PEFT cannot load int8: it gets the values that the codes stand for.
-        let isQuantized = loaded.record.dtype == "I8" && !exact
+        // PEFT cannot load int8 or several types: it gets the values that the codes stand for.
+        let isQuantized = ["I8", PromptEncoding.mixedName].contains(loaded.record.dtype) && !exact
         let files = isQuantized ? try SoftPromptFile(loaded.prompt) : loaded.files
         if peft {
             try files.writePEFT(toFolder: folder)
