@@ -128,45 +128,7 @@ public struct PromptRegistry: Sendable {
     /// 8 GiB of F32 and a header: the most a prompt may have.
     private static let largestTensorFile = (8 << 30) + (1 << 20)
 
-    // MARK: - Listing and tags
-
-    /// The prompts of a repository, or of all, those for a base only when given; by name, then by version.
-    public func list(base: BaseFingerprint? = nil, name: RepositoryName? = nil) async throws -> [PromptRecord] {
-        let anchor = try base.map { BaseAnchor(fingerprint: try Digest($0.fingerprint)) }
-        var records: [PromptRecord] = []
-        let repositories = if let name { [name] } else { try await backend.repositories() }
-        for repository in repositories {
-            guard try await backend.repositoryExists(repository) else {
-                throw RegistryError.unknownRepository(repository)
-            }
-            let names = try await backend.tagDigests(in: repository)
-            let tags = Dictionary(grouping: names.keys, by: { names[$0] })
-            var found: [PromptRecord] = []
-            if let anchor {
-                // One indexed look-up, or one request: referrers carry all annotations.
-                let referrers = try await backend.referrers(
-                    of: anchor.digest, artifactType: MediaType.softPrompt, in: repository)
-                found = referrers.map { entry in
-                    PromptRecord(
-                        name: repository, digest: entry.digest, tags: tags[entry.digest] ?? [],
-                        annotations: entry.annotations ?? [:], manifestSize: entry.size)
-                }
-            } else {
-                for digest in Set(names.values) {
-                    guard let stored = try await backend.manifest(.digest(digest), in: repository),
-                        let manifest = try? Manifest.parse(stored.bytes, mediaType: stored.mediaType),
-                        manifest.effectiveArtifactType == MediaType.softPrompt
-                    else { continue }
-                    found.append(
-                        PromptRecord(
-                            name: repository, digest: digest, tags: tags[digest] ?? [],
-                            annotations: manifest.annotations, manifestSize: stored.bytes.count))
-                }
-            }
-            records += found.sorted { ($0.version ?? .max, $0.digest) < ($1.version ?? .max, $1.digest) }
-        }
-        return records
-    }
+    // MARK: - Tags
 
     /// Points a movable tag at what `reference` means now: promotion and rollback are both this.
     ///
