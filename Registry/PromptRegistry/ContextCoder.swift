@@ -42,6 +42,8 @@ enum ContextCoder {
     /// Means in halves, from 1; 0 is the first row's.
     private static let meanCount = 512
     private static let largestGroupCount = 64
+    /// Fewer symbols are not worth the tables, nor the time to find them.
+    static let leastCount = 2048
 
     /// The mean of `sum` over the `row` rows above.
     @inline(__always) private static func mean(_ sum: UInt32, _ row: UInt32) -> Int {
@@ -54,16 +56,19 @@ enum ContextCoder {
     ///
     /// - Parameter columns: symbols in a row; at least 1.
     static func encode(_ symbols: [UInt8], columns: Int, level: Level) -> [UInt8]? {
-        guard !symbols.isEmpty, columns > 0, symbols.count / columns < 1 << 20 else { return nil }
+        guard symbols.count >= leastCount, columns > 0, symbols.count / columns < 1 << 20 else { return nil }
         let means = means(symbols, columns: columns, level: level)
         var counts = [UInt32](repeating: 0, count: meanCount * 256)
         for (mean, symbol) in zip(means, symbols) { counts[Int(mean) * 256 + Int(symbol)] += 1 }
-        let bounds = bestBounds(counts, total: symbols.count)
+        let used = (0..<meanCount).filter { mean in
+            counts[(mean * 256)..<(mean * 256 + 256)].contains { $0 > 0 }
+        }
+        let bounds = bestBounds(counts, used, total: symbols.count)
         let groups = groupOfMean(bounds)
         var out: [UInt8] = [UInt8(bounds.count)]
         for bound in bounds { append(UInt32(bound), bytes: 2, to: &out) }
         var tables: [Table] = []
-        for group in merged(counts, bounds) {
+        for group in merged(counts, used, bounds) {
             let table = Table(counts: group)
             table.write(to: &out)
             tables.append(table)
@@ -101,8 +106,10 @@ enum ContextCoder {
     }
 
     /// The cuts that make groups of about equal size, for the number of groups with the smallest result.
-    private static func bestBounds(_ counts: [UInt32], total: Int) -> [Int] {
-        let populations = (0..<meanCount).map { mean in
+    ///
+    /// - Parameter used: the means that occur, ascending.
+    private static func bestBounds(_ counts: [UInt32], _ used: [Int], total: Int) -> [Int] {
+        let populations = used.map { mean in
             counts[(mean * 256)..<(mean * 256 + 256)].reduce(0) { $0 + Int($1) }
         }
         var best: (bounds: [Int], cost: Double) = ([], .infinity)
@@ -110,15 +117,14 @@ enum ContextCoder {
         while wanted <= largestGroupCount {
             var bounds: [Int] = []
             var (passed, next) = (0, total / wanted)
-            for mean in 0..<meanCount where populations[mean] > 0 {
-                if passed >= next, passed > 0 {
+            for (mean, population) in zip(used, populations) {
+                if passed >= next, passed > 0, bounds.count < largestGroupCount - 1 {
                     bounds.append(mean)
-                    next = max(passed, next) + total / wanted
+                    next = passed + total / wanted
                 }
-                passed += populations[mean]
+                passed += population
             }
-            bounds = Array(bounds.prefix(largestGroupCount - 1))
-            let cost = merged(counts, bounds).reduce(0.0) { $0 + Self.cost($1) }
+            let cost = merged(counts, used, bounds).reduce(0.0) { $0 + Self.cost($1) }
             if cost < best.cost { best = (bounds, cost) }
             wanted *= 2
         }
@@ -133,17 +139,16 @@ enum ContextCoder {
         }
     }
 
-    /// Counts of each group.
-    private static func merged(_ counts: [UInt32], _ bounds: [Int]) -> [[UInt32]] {
-        let starts = [0] + bounds
-        let ends = bounds + [meanCount]
-        return zip(starts, ends).map { start, end in
-            var sum = [UInt32](repeating: 0, count: 256)
-            for mean in start..<end {
-                for symbol in 0..<256 { sum[symbol] += counts[mean * 256 + symbol] }
+    /// Counts of each group, none of which is empty.
+    private static func merged(_ counts: [UInt32], _ used: [Int], _ bounds: [Int]) -> [[UInt32]] {
+        var groups = [[UInt32](repeating: 0, count: 256)]
+        for mean in used {
+            if groups.count <= bounds.count, mean >= bounds[groups.count - 1] {
+                groups.append([UInt32](repeating: 0, count: 256))
             }
-            return sum
+            for symbol in 0..<256 { groups[groups.count - 1][symbol] += counts[mean * 256 + symbol] }
         }
+        return groups
     }
 
     private static func groupOfMean(_ bounds: [Int]) -> [UInt8] {

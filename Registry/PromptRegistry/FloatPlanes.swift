@@ -122,7 +122,10 @@ enum FloatPlanes {
         let headerSize = bytes[..<8].reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
         guard headerSize <= UInt64(min(bytes.count - 8, 16 << 20)) else { return nil }
         let dataStart = 8 + Int(headerSize)
-        guard let members = (try? JSONNode.parse(Array(bytes[8..<dataStart])))?.object else { return nil }
+        // More tensors than a prompt ever has: not worth looking at each.
+        guard let members = (try? JSONNode.parse(Array(bytes[8..<dataStart])))?.object, members.count <= 4096 else {
+            return nil
+        }
         var tensors: [(start: Int, segment: Segment)] = []
         for (name, entry) in members where name != "__metadata__" {
             guard let type = entry["dtype"]?.string, let offsets = entry["data_offsets"]?.array, offsets.count == 2,
