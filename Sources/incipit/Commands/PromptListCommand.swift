@@ -1,6 +1,5 @@
 import ArgumentParser
 import Conversion
-import GGUF
 import OCIArtifacts
 import PromptRegistry
 import SoftPrompts
@@ -22,7 +21,8 @@ struct PromptListCommand: AsyncParsableCommand {
 
     @Argument(help: "Only versions of this prompt: NAME, or HOST[:PORT]/NAME; HOST[:PORT]/ for all of a registry.")
     var name: String?
-    @Option(help: "Only prompts trained on this model (a GGUF file).") var base: String?
+    @Option(help: "Only prompts trained on this model: a GGUF file or a Hugging Face folder.", completion: .file())
+    var base: String?
     @Option(help: "The same by the model's fingerprint, as `incipit fingerprint` prints it.")
     var baseFingerprint: String?
     @Option(help: "Only prompts for this task.") var task: String?
@@ -84,13 +84,17 @@ struct PromptListCommand: AsyncParsableCommand {
 
     func run() async throws {
         let home = Home()
+        let place = try Place(name)
         let fingerprint = try base.map { path in
-            try ModelFingerprint.compute(of: try GGUFFile(path: path), cacheFolder: home.cache + "/fingerprints").base
+            let progress = ByteProgress("hashing")
+            defer { progress.finish() }
+            return try ModelFingerprint.compute(
+                of: try ModelSourceOpening.open(path), cacheFolder: home.cache + "/fingerprints"
+            ) { _ = progress.continues($0, of: $1) }.base
         }
         var query = PromptQuery()
         query.base = try fingerprint.map { try Digest($0.fingerprint) }
         if let baseFingerprint { query.base = try Digest(baseFingerprint) }
-        let place = try Place(name)
         query.repository = place.repository
         query.task = task
         for text in label {
