@@ -103,6 +103,7 @@ let package = Package(
             dependencies: [
                 "OCIArtifacts", "PromptRegistry", crypto, hummingbird, httpTypes, nio("NIOCore"), logging,
                 serviceLifecycle, .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 .product(name: "HummingbirdTLS", package: "hummingbird"),
                 .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
             ],
@@ -129,7 +130,10 @@ let package = Package(
             name: "TestSupport", dependencies: ["LanguageModels", "OCIArtifacts", "PromptRegistry"],
             path: "Tests/TestSupport", swiftSettings: checked),
         .target(
-            name: "FuzzHarness", dependencies: ["GGUF", "Safetensors", "Conversion", "Tokenization", "ChatTemplates"],
+            name: "FuzzHarness",
+            dependencies: [
+                "GGUF", "Safetensors", "Conversion", "Tokenization", "ChatTemplates", "OCIArtifacts", "PromptRegistry",
+            ],
             path: "Tests/Fuzz/Harness", swiftSettings: checked),
         test("FuzzHarness", ["Fixtures"]),
         test("ByteIO"),

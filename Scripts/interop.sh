@@ -66,6 +66,10 @@ wait_for_file "$work/port" "${processes[-1]}" "$work/ours.log"
 ours=127.0.0.1:$(cat "$work/port")
 before=$(manifest_digest "$ours/v2/$name" v1)
 
+printf '\n# Every request of the distribution spec to our registry\n'
+run python3 Tests/Oracles/distribution_spec.py "$ours" || fail 'our registry answers differently than the spec says'
+passed 'blobs in every way, eighteen kinds of manifests, referrers, deletions, refusals'
+
 printf '\n# skopeo: from our registry (%s) to an OCI layout and back\n' "$ours"
 run skopeo copy -q --src-tls-verify=false "docker://$ours/$name:v1" "oci:$work/layout:v1"
 [ -f "$work/layout/blobs/sha256/$before" ] || fail "the OCI layout does not hold the manifest sha256:$before unchanged"
@@ -139,6 +143,17 @@ grep -q '"application/vnd.oci.image.index.v1+json"' "$work/index.json" || fail "
 [ "$(grep -o "sha256:$before" "$work/index.json" | wc -l)" = 1 ] ||
     fail "the index sha256-$subject does not list sha256:$before exactly once: $(cat "$work/index.json")"
 passed "fallback tag sha256-$subject lists it, once, also after a second push"
+for registry in "$ours" "$theirs"; do
+    listed=$(INCIPIT_HOME=$work/empty run "$binary" prompt list "$registry/$name" \
+        --base Fixtures/Models/tiny/tiny-llama.gguf --json)
+    printf '%s' "$listed" | grep -q "sha256:$before" || fail "$registry does not list the prompt of this base: $listed"
+done
+other=$(printf '%064d' 7)
+[ "$(INCIPIT_HOME=$work/empty run "$binary" prompt list "$theirs/$name" --base-fingerprint "sha256:$other" --json | tr -d ' \n')" = '[]' ] ||
+    fail 'docker-registry lists prompts for a base nobody has'
+INCIPIT_HOME=$work/empty run "$binary" prompt list "$theirs/" --base Fixtures/Models/tiny/tiny-llama.gguf |
+    grep -q "$name" || fail 'the prompt is not found without the name of its repository'
+passed 'prompts are listed by their base: by our referrers, by the fallback tag, in one repository and in all'
 INCIPIT_HOME=$work/second run "$binary" pull "$theirs/$name:v1"
 INCIPIT_HOME=$work/second run "$binary" prompt export "$name:v1" "$work/files-second"
 diff -r "$work/files" "$work/files-second" || fail 'the pulled prompt exports other files'
@@ -242,6 +257,28 @@ INCIPIT_HOME=$work/strict run "$binary" prompt verify interop/signed:v1
 INCIPIT_HOME=$work/strict "$binary" pull "$ours/interop/returned:v1" > /dev/null 2>&1 &&
     fail 'an unsigned prompt was pulled against the trust policy'
 passed 'signed prompts are pulled under a trust policy, unsigned ones are not'
+# What cosign verify does with a key and no log, by hand: the bundle that refers to the manifest, its statement, its signature.
+python3 - "http://$ours/v2/interop/signed" "$before" "$work" << 'PYTHON'
+import base64, json, sys, urllib.parse, urllib.request
+place, digest, folder = sys.argv[1:]
+get = lambda path: json.load(urllib.request.urlopen(f"{place}/{path}"))
+kind = "application/vnd.dev.sigstore.bundle.v0.3+json"
+query = urllib.parse.urlencode({"artifactType": kind})
+signs = [entry for entry in get(f"referrers/sha256:{digest}?{query}")["manifests"]
+         if entry["annotations"]["dev.sigstore.bundle.predicateType"] == "https://sigstore.dev/cosign/sign/v1"]
+manifest = get(f"manifests/{signs[0]['digest']}")
+assert manifest["artifactType"] == kind and manifest["subject"]["digest"] == f"sha256:{digest}", manifest
+bundle = get(f"blobs/{manifest['layers'][0]['digest']}")
+envelope = bundle["dsseEnvelope"]
+payload = base64.b64decode(envelope["payload"])
+assert json.loads(payload)["subject"][0]["digest"] == {"sha256": digest}, payload
+name = envelope["payloadType"].encode()
+open(folder + "/cosign.pae", "wb").write(b"DSSEv1 %d %s %d %s" % (len(name), name, len(payload), payload))
+open(folder + "/cosign.der", "wb").write(base64.b64decode(envelope["signatures"][0]["sig"]))
+PYTHON
+run openssl dgst -sha256 -verify "$work/team.pub" -signature "$work/cosign.der" "$work/cosign.pae" | grep -q 'Verified OK' ||
+    fail 'openssl does not accept the signature of the manifest'
+passed 'the manifest has the signature that cosign looks for, and openssl verifies it'
 python3 - "$work/files/model.sig" "$work" << 'PYTHON'
 import base64, json, sys
 bundle = json.load(open(sys.argv[1]))["dsseEnvelope"]

@@ -74,3 +74,17 @@ put("chat-template", "format-width.jinja", "{{ '%99999999999d' % 1 }}{{ '{:99999
 put("chat-template", "smallest-integer.jinja", "{{ (-9223372036854775807 - 1) // -1 }}")
 put("chat-template", "slices.jinja", "{{ 'abc'[9223372036854775807:-9223372036854775807:-9223372036854775807] }}{{ [1][-9223372036854775807:] }}")
 put("chat-template", "json-behind.jinja", b'{{ v|tojson }}\x00{"v": ["\\ud800", 1e999, -0.0, {"": []}]}')
+
+EMPTY = '{"mediaType":"application/vnd.oci.empty.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2}'
+IMAGE = '"mediaType":"application/vnd.oci.image.manifest.v1+json"'
+put("manifest", "deep.json", "[" * 3000)
+put("manifest", "both-kinds.json", '{"schemaVersion":2,"config":%s,"layers":[],"manifests":[]}' % EMPTY)
+put("manifest", "size-2e63.json", '{"schemaVersion":2,"config":%s,"layers":[]}' % EMPTY.replace('"size":2', '"size":9223372036854775808'))
+put("manifest", "negative-size.json", '{"schemaVersion":2,"config":%s,"layers":[]}' % EMPTY.replace('"size":2', '"size":-1'))
+put("manifest", "wrong-data.json", '{"schemaVersion":2,%s,"config":%s,"layers":[%s]}' % (IMAGE, EMPTY, EMPTY[:-1] + ',"data":"e31="}'))
+put("manifest", "lone-surrogate.json", '{"schemaVersion":2,"mediaType":"\\ud800","config":%s}' % EMPTY)
+put("manifest", "twice.json", '{"schemaVersion":2,"schemaVersion":2,"config":%s,"config":null}' % EMPTY)
+put("manifest", "index-of-its-blob.json", '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[],"subject":%s}' % EMPTY)
+
+put("upload", "wrong-offsets", "b\n1\nr5-4\naxx\nr999999999999999999-999999999999999999\naxx\nr0-1\naxx\nr0-1\naxx\nf\ngbytes=1-0\ngbytes=-0\ngbytes=0-99999999999999999999\n")
+put("upload", "after-the-end", "b\n1\naabc\nf\naabc\nf\nw\nc\nb\n2\nxabc\nw\naabc\nc\n")

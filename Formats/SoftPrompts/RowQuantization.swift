@@ -4,8 +4,8 @@
 /// The scale is the group's largest magnitude over 127, so that nothing is cut off and the error of a value is at most
 /// half a scale (plus rounding to F32). A group of zeros has scale 0.
 enum RowQuantization {
-    /// The tensor of scales beside the tensor of codes.
-    static let scaleTensorName = PEFT.tensorName + ".scale"
+    /// Follows the name of a tensor of codes in that of its scales.
+    static let scaleSuffix = ".scale"
 
     /// Values that share a scale.
     static func groupSize(_ placement: SoftPrompt.Placement, _ shape: ModelShape) -> Int {

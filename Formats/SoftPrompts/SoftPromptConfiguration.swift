@@ -5,9 +5,11 @@ import Safetensors
 ///
 ///     {"base": {"architecture", "embedding", "fingerprint", "name", "source"?, "tokenizer", "weights"},
 ///      "method": "prefix-tuning",
-///      "prompt": {"columns", "dtype", "embeddingSpace", "keyLayout"?, "model": {widths}, "placement",
+///      "prompt": {"columns", "dtype", "dtypes"?, "embeddingSpace", "keyLayout"?, "model": {widths}, "placement",
 ///      "virtualTokens"}, "schemaVersion": 1,
 ///      "training": {…}}
+///
+/// `dtype` is `MIXED` when parts have different types; `dtypes` then lists them.
 ///
 /// Unknown members are ignored, so that later versions may add to a schema; a different `schemaVersion` is refused.
 public struct SoftPromptConfiguration: Sendable, Equatable {
@@ -19,7 +21,7 @@ public struct SoftPromptConfiguration: Sendable, Equatable {
 
     public var placement: SoftPrompt.Placement
     public var virtualTokenCount: Int
-    public var type: SafetensorsType
+    public var encoding: PromptEncoding
     public var shape: ModelShape
     public var base: BaseFingerprint
     public var baseName: String
@@ -31,10 +33,10 @@ public struct SoftPromptConfiguration: Sendable, Equatable {
     /// Floats of a virtual token.
     public var columns: Int { SoftPrompt.columns(placement, shape) }
 
-    public init(_ prompt: SoftPrompt, type: SafetensorsType) {
+    public init(_ prompt: SoftPrompt, encoding: PromptEncoding) {
         placement = prompt.placement
         virtualTokenCount = prompt.virtualTokenCount
-        self.type = type
+        self.encoding = encoding
         shape = prompt.shape
         base = prompt.base
         baseName = prompt.baseName
@@ -60,9 +62,10 @@ public struct SoftPromptConfiguration: Sendable, Equatable {
         base["source"] = baseSource.map { .string($0) }
         var prompt: JSONObject = JSONObject([
             ("placement", .string(placement.rawValue)), ("virtualTokens", JSONValue(virtualTokenCount)),
-            ("columns", JSONValue(columns)), ("dtype", .string(type.name)), ("model", shape.json),
+            ("columns", JSONValue(columns)), ("dtype", .string(encoding.name)), ("model", shape.json),
             ("embeddingSpace", .string(embeddingSpace.rawValue)),
         ])
+        if encoding.uniformType == nil { prompt["dtypes"] = .array(encoding.types.map { .string($0.name) }) }
         if placement == .keysAndValues { prompt["keyLayout"] = .string(Self.keyLayout) }
         return [
             "schemaVersion": JSONValue(Self.schemaVersion), "base": .object(base), "prompt": .object(prompt),
@@ -103,9 +106,24 @@ public struct SoftPromptConfiguration: Sendable, Equatable {
         guard let tokens = prompt["virtualTokens"]?.intValue, let columns = prompt["columns"]?.intValue else {
             throw refuse("\"virtualTokens\" or \"columns\" is missing or no integer")
         }
-        guard let typeName = prompt["dtype"]?.stringValue, let type = SafetensorsType(name: typeName),
-            SoftPromptFile.types.contains(type)
-        else { throw refuse("\"dtype\" is not one of F32, F16, BF16 and I8", .unsupported) }
+        func storageType(_ value: JSONValue?) -> SafetensorsType? {
+            value?.stringValue.flatMap { SafetensorsType(name: $0) }.flatMap {
+                SoftPromptFile.types.contains($0) ? $0 : nil
+            }
+        }
+        let encoding: PromptEncoding
+        if prompt["dtype"]?.stringValue == PromptEncoding.mixedName {
+            let types = (prompt["dtypes"]?.arrayValue ?? []).map(storageType)
+            encoding = PromptEncoding(parts: types.compactMap { $0 })
+            guard encoding.uniformType == nil, encoding.types.count == types.count else {
+                throw refuse("\"dtypes\" must list a type out of F32, F16, BF16 and I8 for each part", .unsupported)
+            }
+        } else {
+            guard let type = storageType(prompt["dtype"]) else {
+                throw refuse("\"dtype\" is not one of F32, F16, BF16, I8 and MIXED", .unsupported)
+            }
+            encoding = PromptEncoding(type)
+        }
         if placement == .keysAndValues, let layout = prompt["keyLayout"], layout != .string(Self.keyLayout) {
             throw refuse("the keys are in a layout this program does not know", .unsupported)
         }
@@ -127,7 +145,7 @@ public struct SoftPromptConfiguration: Sendable, Equatable {
         } catch { throw refuse(error.message, error.code) }
         self.placement = placement
         virtualTokenCount = tokens
-        self.type = type
+        self.encoding = encoding
         self.baseName = baseName
         baseSource = base["source"]?.stringValue
         if let baseSource, !BaseFingerprint.isDigest(baseSource) {
@@ -136,6 +154,9 @@ public struct SoftPromptConfiguration: Sendable, Equatable {
         self.method = method
         self.embeddingSpace = embeddingSpace
         self.training = training
+        guard encoding.uniformType != nil || encoding.types.count == PromptPart.count(placement, shape) else {
+            throw refuse("\"dtypes\" lists \(encoding.types.count) types, which is not one for each part")
+        }
         guard columns == self.columns else {
             throw refuse("\"columns\" is \(columns) but the model's widths give \(self.columns)")
         }

@@ -1,6 +1,5 @@
 import ByteIO
 import Safetensors
-import TensorTypes
 
 /// The three files that a stored soft prompt consists of, as bytes.
 ///
@@ -19,7 +18,8 @@ public struct SoftPromptFile: Sendable, Equatable {
     public static let peftConfigurationMediaType = "application/vnd.incipit.softprompt.peft.config.v1+json"
 
     /// How values can be stored. F32 keeps every bit, F16 and BF16 halve the size and round, and I8 (with a scale for each
-    /// virtual token, or each head of keys and values) quarters it; PEFT cannot load that last one.
+    /// virtual token, or each head of keys and values) quarters it; PEFT cannot load that last one, nor parts of different
+    /// types.
     public static let types: [SafetensorsType] = [.f32, .bf16, .f16, .i8]
 
     /// `adapter_model.safetensors`.
@@ -35,33 +35,30 @@ public struct SoftPromptFile: Sendable, Equatable {
         self.configuration = configuration
     }
 
-    /// Writes a prompt.
+    /// Writes a prompt, all values alike.
     /// - Parameter type: one of ``types``.
     /// - Throws: ``SoftPromptError`` when the prompt is not valid, or a value is too large for F16.
     public init(_ prompt: SoftPrompt, type: SafetensorsType = .f32) throws {
+        try self.init(prompt, encoding: PromptEncoding(type))
+    }
+
+    /// Writes a prompt.
+    /// - Parameter encoding: types out of ``types``, one for all parts or one for each.
+    /// - Throws: ``SoftPromptError`` when the prompt is not valid, a value is too large for F16, or there are more or
+    ///   fewer types than parts.
+    public init(_ prompt: SoftPrompt, encoding: PromptEncoding) throws {
         try prompt.validate()
-        guard Self.types.contains(type) else {
+        if let type = encoding.types.first(where: { !Self.types.contains($0) }) {
             throw SoftPromptError(.unsupported, "prompts are stored as F32, F16, BF16 or I8, not \(type)")
         }
-        if type == .f16, let large = prompt.values.first(where: { $0.magnitude >= 65520 }) {
+        let parts = PromptPart.count(prompt.placement, prompt.shape)
+        guard encoding.uniformType != nil || encoding.types.count == parts else {
             throw SoftPromptError(
-                .invalidPrompt, "the value \(large) does not fit F16; store the prompt as F32 or BF16")
+                .unsupported, "\(encoding.types.count) types were given for a prompt of \(parts) parts")
         }
-        var writer = SafetensorsWriter(metadata: [("format", "pt")])
-        let shape = [prompt.virtualTokenCount, prompt.columns]
-        if type == .i8 {
-            let group = RowQuantization.groupSize(prompt.placement, prompt.shape)
-            let (codes, scales) = RowQuantization.quantize(prompt.values, group: group)
-            try writer.add(name: PEFT.tensorName, type: .i8, shape: shape, bytes: codes)
-            try writer.add(
-                name: RowQuantization.scaleTensorName, type: .f32,
-                shape: [prompt.virtualTokenCount, prompt.columns / group], floats: scales)
-        } else {
-            try writer.add(name: PEFT.tensorName, type: type, shape: shape, floats: prompt.values)
-        }
-        tensors = try writer.serialized()
+        tensors = try PromptTensors.serialized(prompt, encoding)
         peftConfiguration = PEFT.configuration(for: prompt).prettyBytes(indent: 2, sortingKeys: true)
-        configuration = SoftPromptConfiguration(prompt, type: type).json.canonicalBytes()
+        configuration = SoftPromptConfiguration(prompt, encoding: encoding).json.canonicalBytes()
     }
 
     /// Reads the prompt back, checking the tensor file against the configuration.
@@ -69,31 +66,8 @@ public struct SoftPromptFile: Sendable, Equatable {
     public func prompt(name: String = "the prompt") throws -> SoftPrompt {
         let configuration = try SoftPromptConfiguration(bytes: configuration, path: name)
         let file = try SafetensorsFile(bytes: tensors, name: "\(name)/\(Self.tensorFileName)")
-        let tensor = try file.requireTensor(named: PEFT.tensorName)
-        func refuse(_ reason: String) -> SoftPromptError { SoftPromptError(.invalidPrompt, reason, path: file.path) }
-        let isQuantized = configuration.type == .i8
-        guard file.tensors.count == (isQuantized ? 2 : 1) else {
-            let expected = isQuantized ? "\(PEFT.tensorName) and its scales are" : "only \(PEFT.tensorName) is"
-            throw refuse("the file has \(file.tensors.count) tensors; \(expected) expected")
-        }
-        guard tensor.dimensions == [configuration.virtualTokenCount, configuration.columns] else {
-            throw refuse(
-                "\(PEFT.tensorName) has the shape \(tensor.shapeText); the configuration says "
-                    + "\(configuration.virtualTokenCount)x\(configuration.columns)")
-        }
-        guard tensor.type == configuration.type else {
-            throw refuse("\(PEFT.tensorName) is \(tensor.type); the configuration says \(configuration.type)")
-        }
         do {
-            guard isQuantized else { return try configuration.prompt(values: try file.floats(of: tensor)) }
-            let group = RowQuantization.groupSize(configuration.placement, configuration.shape)
-            let scales = try file.requireTensor(named: RowQuantization.scaleTensorName)
-            guard scales.type == .f32,
-                scales.dimensions == [configuration.virtualTokenCount, configuration.columns / group]
-            else { throw refuse("\(scales.name) must be F32 with a scale for each group of \(group) values") }
-            let codes = Array(file.bytes(of: tensor))
-            return try configuration.prompt(
-                values: RowQuantization.dequantize(codes, scales: try file.floats(of: scales), group: group))
+            return try configuration.prompt(values: PromptTensors.values(file, configuration))
         } catch var error as SoftPromptError {
             error.path = error.path ?? file.path
             throw error

@@ -47,6 +47,19 @@ extension RemoteStore {
         }
     }
 
+    public func digest(of tag: Tag, in repository: RepositoryName) async throws -> Digest? {
+        let call = Transport.Call(
+            method: .HEAD, target: "/v2/\(repository)/manifests/\(tag)", headers: [("Accept", Self.accepted)],
+            repository: repository, purpose: "look for \(repository):\(tag)")
+        let response = try await transport.send(call)
+        if response.status == .notFound { return nil }
+        // The header was optional before 1.1, and some proxies know no HEAD.
+        guard response.status == .ok,
+            let digest = response.headers.first(name: "Docker-Content-Digest").flatMap({ try? Digest($0) })
+        else { return try await manifest(.tag(tag), in: repository)?.digest }
+        return digest
+    }
+
     /// Pushes a manifest; further tags are set with it when the registry can, else one by one.
     ///
     /// When the manifest has a subject that the registry does not index, its fallback tag is brought up to date.

@@ -64,19 +64,6 @@ public final class AccessControl: Sendable {
         }
     }
 
-    private struct FileStamp: Equatable {
-        let seconds, nanoseconds, size, inode: Int
-
-        init?(_ path: String) {
-            var info = stat()
-            guard stat(path, &info) == 0 else { return nil }
-            seconds = info.st_mtim.tv_sec
-            nanoseconds = info.st_mtim.tv_nsec
-            size = Int(info.st_size)
-            inode = Int(info.st_ino)
-        }
-    }
-
     public let challenge: Challenge
     let signer = TokenSigner()
     private let path: String?

@@ -10,7 +10,7 @@ import ServiceLifecycle
 
 /// An OCI registry on a port.
 public enum RegistryServer {
-    /// PEM files for TLS.
+    /// PEM files for TLS. The server reads them again when they change, or on SIGHUP.
     public struct TLSFiles: Hashable, Sendable {
         /// The server's certificate first, then those that lead to a root.
         public var certificateChain: String
@@ -73,16 +73,18 @@ public enum RegistryServer {
                 httpDecoderConfiguration: .init(
                     maxHeaderFieldSize: limits.headerBytes, maxHeaderListSize: limits.headerBytes,
                     maxHeaderFieldCount: 200)))
-        let server = try tls.map { try HTTPServerBuilder.tls(http, tlsConfiguration: tlsConfiguration($0)) } ?? http
+        let certificate = try tls.map { try ServerCertificate($0, logger: logger) }
+        let server = try certificate.map { try HTTPServerBuilder.tls(http, tlsConfiguration: $0.configuration) } ?? http
         let application = Application(
             router: router, server: server,
             configuration: .init(
                 address: .hostname(host, port: port), serverName: "incipit",
                 availableConnectionsDelegate: MaximumAvailableConnections(limits.connections)),
             onServerRunning: { channel in await onListening(channel.localAddress?.port ?? port) }, logger: logger)
+        var services: [any Service] = [application, DrainingService(routes: routes)]
+        if let certificate { services.append(CertificateSignalService(certificate: certificate)) }
         var configuration = ServiceGroupConfiguration(
-            services: [application, DrainingService(routes: routes)], gracefulShutdownSignals: [.sigterm, .sigint],
-            logger: logger)
+            services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
         configuration.maximumGracefulShutdownDuration = .seconds(limits.shutdownSeconds)
         let group = ServiceGroup(configuration: configuration)
         // A cancelled task would tear connections down in the middle of an answer, so cancellation, like a signal,
@@ -98,28 +100,6 @@ public enum RegistryServer {
             throw RegistryError(
                 .transport, "cannot listen on \(host):\(port); choose another --port or --host", cause: error)
         }
-    }
-
-    private static func tlsConfiguration(_ files: TLSFiles) throws -> TLSConfiguration {
-        let chain: [NIOSSLCertificate]
-        do { chain = try NIOSSLCertificate.fromPEMFile(files.certificateChain) } catch {
-            throw RegistryError(
-                .storage, "cannot read the certificate chain: it must be a PEM file", path: files.certificateChain,
-                cause: error)
-        }
-        guard !chain.isEmpty else {
-            throw RegistryError(.storage, "there is no certificate in the file", path: files.certificateChain)
-        }
-        let key: NIOSSLPrivateKey
-        do { key = try NIOSSLPrivateKey(file: files.privateKey, format: .pem) } catch {
-            throw RegistryError(
-                .storage, "cannot read the private key: it must be a PEM file without a passphrase",
-                path: files.privateKey, cause: error)
-        }
-        var configuration = TLSConfiguration.makeServerConfiguration(
-            certificateChain: chain.map { .certificate($0) }, privateKey: .privateKey(key))
-        configuration.minimumTLSVersion = .tlsv12
-        return configuration
     }
 
     /// Throws `.denied` when `host` can be reached from other machines and nobody said that this is wanted.

@@ -35,12 +35,17 @@ public struct Codec: Sendable {
             return isWhole ? bytes : nil
         })
 
-    /// Safetensors as byte planes: see ``PlaneZstd``.
+    /// Safetensors as byte planes, each through zstd: what ``planeContexts`` came from. Read, no longer written.
     public static let planeZstd = Codec(
-        id: 2, name: "plane-zstd", encode: { try PlaneZstd.encode($0) },
+        id: 2, name: "plane-zstd", encode: { _ in nil },
         decode: { stored, size in PlaneZstd.decode(stored, size: size) })
 
-    public static let all: [Codec] = [raw, zstd, planeZstd]
+    /// Safetensors as byte planes, exponents by their columns: see ``FloatPlanes``.
+    public static let planeContexts = Codec(
+        id: 3, name: "plane-contexts", encode: { try FloatPlanes.encode($0) },
+        decode: { stored, size in FloatPlanes.decode(stored, size: size) })
+
+    public static let all: [Codec] = [raw, zstd, planeZstd, planeContexts]
 
     static func named(id: Int) -> Codec? { all.first { $0.id == id } }
 
@@ -50,7 +55,7 @@ public struct Codec: Sendable {
     /// The codec that suits `bytes`, and what it makes of them.
     static func encodeBest(_ bytes: [UInt8]) throws -> (codec: Codec, stored: [UInt8]) {
         guard bytes.count <= largestInput, bytes.count >= 64 else { return (.raw, bytes) }
-        for codec in [planeZstd, zstd] {
+        for codec in [planeContexts, zstd] {
             if let stored = try codec.encode(bytes), stored.count < bytes.count { return (codec, stored) }
         }
         return (.raw, bytes)

@@ -44,16 +44,17 @@ public struct PromptArtifact: Sendable {
     /// Builds the artifact.
     ///
     /// - Parameters:
-    ///   - type: how values are stored; F32 is exact.
+    ///   - encoding: how values are stored; F32 is exact.
     ///   - parent: the manifest digest of the version that this one was made from.
     ///   - layers: further layers, in this order.
     ///   - annotations: added to the manifest; cannot replace those the prompt itself determines.
     /// - Throws: `SoftPromptError` when the prompt is not valid; ``RegistryError``.
     public init(
-        _ prompt: SoftPrompt, type: SafetensorsType = .f32, parent: Digest? = nil, layers: [PromptLayer] = [],
+        _ prompt: SoftPrompt, encoding: PromptEncoding = PromptEncoding(.f32), parent: Digest? = nil,
+        layers: [PromptLayer] = [],
         annotations: [String: String] = [:]
     ) throws {
-        let files = try SoftPromptFile(prompt, type: type)
+        let files = try SoftPromptFile(prompt, encoding: encoding)
         anchor = BaseAnchor(fingerprint: try Digest(prompt.base.fingerprint))
         let config = Descriptor(of: files.configuration, mediaType: MediaType.softPromptConfig)
         var blobs = [(descriptor: config, bytes: files.configuration)]
@@ -77,7 +78,7 @@ public struct PromptArtifact: Sendable {
         all[AnnotationKey.baseName] = prompt.baseName
         all[AnnotationKey.tokens] = String(prompt.virtualTokenCount)
         all[AnnotationKey.columns] = String(prompt.columns)
-        all[AnnotationKey.dtype] = type.name
+        all[AnnotationKey.dtype] = encoding.name
         all[AnnotationKey.placement] = prompt.placement.rawValue
         all[AnnotationKey.method] = prompt.method
         if let parent { all[AnnotationKey.parent] = parent.description }

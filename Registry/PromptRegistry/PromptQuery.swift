@@ -56,16 +56,6 @@ public struct PromptQuery: Hashable, Sendable {
     }
 }
 
-extension PromptRegistry {
-    /// The prompts that a query describes, in the order of their arrival where the store knows it; by the first metric,
-    /// best bound first, when only metrics are asked for.
-    public func search(_ query: PromptQuery) async throws -> [PromptRecord] {
-        if let store = backend as? EmbeddedStore { return try await store.search(query) }
-        let all = try await list(base: nil, name: query.repository).filter { query.matches($0) }.dropFirst(query.offset)
-        return query.limit.map { Array(all.prefix($0)) } ?? Array(all)
-    }
-}
-
 extension EmbeddedStore {
     /// Runs a query on the catalogue's indexes: the time it takes depends on what is found, not on what is stored.
     public func search(_ query: PromptQuery) async throws -> [PromptRecord] {

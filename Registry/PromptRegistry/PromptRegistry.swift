@@ -34,7 +34,7 @@ public struct PromptRegistry: Sendable {
     /// again gives the same version.
     ///
     /// - Parameters:
-    ///   - type: F32 keeps every bit; F16 and BF16 halve the size and round.
+    ///   - encoding: F32 keeps every bit; F16 and BF16 halve the size and round; I8 quarters it.
     ///   - tags: movable tags to set on it.
     ///   - parent: the manifest digest of the version it was made from.
     ///   - layers: evaluation, training log, model card.
@@ -43,7 +43,7 @@ public struct PromptRegistry: Sendable {
     /// - Throws: `SoftPromptError` when the prompt is not valid; ``RegistryError``.
     @discardableResult
     public func store(
-        _ prompt: SoftPrompt, name: RepositoryName, type: SafetensorsType = .f32, tags: [Tag] = [],
+        _ prompt: SoftPrompt, name: RepositoryName, encoding: PromptEncoding = PromptEncoding(.f32), tags: [Tag] = [],
         parent: Digest? = nil, layers: [PromptLayer] = [], metrics: [String: String] = [:], created: Date? = nil,
         annotations: [String: String] = [:]
     ) async throws -> VersionReceipt {
@@ -61,7 +61,8 @@ public struct PromptRegistry: Sendable {
         var all = annotations
         for (key, value) in metrics { all[AnnotationKey.metricPrefix + key] = value }
         if let created { all[AnnotationKey.created] = ISO8601DateFormatter().string(from: created) }
-        let artifact = try PromptArtifact(prompt, type: type, parent: parent, layers: layers, annotations: all)
+        let artifact = try PromptArtifact(
+            prompt, encoding: encoding, parent: parent, layers: layers, annotations: all)
         try await artifact.writeContent(to: backend, in: name)
         return try await backend.storeNextVersion(
             artifact.bytes, mediaType: MediaType.imageManifest, tags: tags, in: name)
@@ -127,45 +128,7 @@ public struct PromptRegistry: Sendable {
     /// 8 GiB of F32 and a header: the most a prompt may have.
     private static let largestTensorFile = (8 << 30) + (1 << 20)
 
-    // MARK: - Listing and tags
-
-    /// The prompts of a repository, or of all, those for a base only when given; by name, then by version.
-    public func list(base: BaseFingerprint? = nil, name: RepositoryName? = nil) async throws -> [PromptRecord] {
-        let anchor = try base.map { BaseAnchor(fingerprint: try Digest($0.fingerprint)) }
-        var records: [PromptRecord] = []
-        let repositories = if let name { [name] } else { try await backend.repositories() }
-        for repository in repositories {
-            guard try await backend.repositoryExists(repository) else {
-                throw RegistryError.unknownRepository(repository)
-            }
-            let names = try await backend.tagDigests(in: repository)
-            let tags = Dictionary(grouping: names.keys, by: { names[$0] })
-            var found: [PromptRecord] = []
-            if let anchor {
-                // One indexed look-up, or one request: referrers carry all annotations.
-                let referrers = try await backend.referrers(
-                    of: anchor.digest, artifactType: MediaType.softPrompt, in: repository)
-                found = referrers.map { entry in
-                    PromptRecord(
-                        name: repository, digest: entry.digest, tags: tags[entry.digest] ?? [],
-                        annotations: entry.annotations ?? [:], manifestSize: entry.size)
-                }
-            } else {
-                for digest in Set(names.values) {
-                    guard let stored = try await backend.manifest(.digest(digest), in: repository),
-                        let manifest = try? Manifest.parse(stored.bytes, mediaType: stored.mediaType),
-                        manifest.effectiveArtifactType == MediaType.softPrompt
-                    else { continue }
-                    found.append(
-                        PromptRecord(
-                            name: repository, digest: digest, tags: tags[digest] ?? [],
-                            annotations: manifest.annotations, manifestSize: stored.bytes.count))
-                }
-            }
-            records += found.sorted { ($0.version ?? .max, $0.digest) < ($1.version ?? .max, $1.digest) }
-        }
-        return records
-    }
+    // MARK: - Tags
 
     /// Points a movable tag at what `reference` means now: promotion and rollback are both this.
     ///

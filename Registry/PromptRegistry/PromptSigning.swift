@@ -121,8 +121,13 @@ extension PromptRegistry {
         _ bytes: [UInt8], type: String, to subject: StoredManifest, in name: RepositoryName,
         annotations: [String: String]
     ) async throws -> Digest {
+        // The name that clients give the file when they pull it; as cosign's, without a colon.
+        let digest = Digest.sha256(of: bytes)
+        let ending = type == SigstoreBundle.mediaType ? "sigstore.json" : "sig"
+        let title = [AnnotationKey.title: "\(digest.algorithm.rawValue)-\(digest.hex).\(ending)"]
         let manifest = Manifest(
-            artifactType: type, config: .empty, layers: [Descriptor(of: bytes, mediaType: type)],
+            artifactType: type, config: .empty,
+            layers: [Descriptor(of: bytes, mediaType: type, annotations: title)],
             subject: Descriptor(mediaType: subject.mediaType, digest: subject.digest, size: subject.bytes.count),
             annotations: annotations)
         try await backend.writeBlob(Descriptor.emptyContent, in: name)

@@ -77,6 +77,9 @@ public protocol RegistryStore: Sendable {
     /// The manifest under a tag or digest, nil when there is none.
     func manifest(_ reference: ManifestReference, in repository: RepositoryName) async throws -> StoredManifest?
 
+    /// What a tag points at, nil when there is no such tag: for stores to answer without reading the manifest.
+    func digest(of tag: Tag, in repository: RepositoryName) async throws -> Digest?
+
     /// Stores a manifest and points tags at it.
     ///
     /// - Parameters:

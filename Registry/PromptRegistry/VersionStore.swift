@@ -30,13 +30,17 @@ public protocol VersionStore: RegistryStore {
 }
 
 extension RegistryStore {
+    public func digest(of tag: Tag, in repository: RepositoryName) async throws -> Digest? {
+        try await manifest(.tag(tag), in: repository)?.digest
+    }
+
     /// All tags of a repository and what they point at.
     public func tagDigests(in repository: RepositoryName) async throws -> [Tag: Digest] {
         if let store = self as? any VersionStore { return try await store.allTags(in: repository) }
+        let tags = try await tags(in: repository, last: nil, limit: nil)
+        let digests = try await concurrentMap(tags) { try await digest(of: $0, in: repository) }
         var result: [Tag: Digest] = [:]
-        for tag in try await tags(in: repository, last: nil, limit: nil) {
-            result[tag] = try await manifest(.tag(tag), in: repository)?.digest
-        }
+        for (tag, digest) in zip(tags, digests) { result[tag] = digest }
         return result
     }
 

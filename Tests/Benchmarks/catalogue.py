@@ -53,14 +53,15 @@ with db:
                 "dev.incipit.method": "prefix-tuning", "dev.incipit.tokens": "32", "dev.incipit.dtype": "F32",
                 "dev.incipit.task": f"task-{prompt % 100}", "dev.incipit.label.owner": f"owner-{index % 500}",
                 "dev.incipit.metric.accuracy": str((number * 7919 % 100_000) / 100_000)}
-            content = digest(f"{name} {index}")
             text = json.dumps(annotations, sort_keys=True, separators=(",", ":"))
-            manifests.append((number, repository, content, manifest_type, prompt_type, anchors[base], text,
-                              (text + " " * 1200).encode(), 1))
+            content = f"{text} {name} {index}".ljust(len(text) + 1200)
+            key = digest(content)
+            manifests.append((number, repository, key, manifest_type, prompt_type, anchors[base], text,
+                              content.encode(), 1))
             refs.append((number, empty, 1))
-            tags.append((repository, f"v{index + 1}", content, 1))
-            for key in ("dev.incipit.task", "dev.incipit.label.owner"):
-                labels.append((key, annotations[key], None, number))
+            tags.append((repository, f"v{index + 1}", key, 1))
+            for label in ("dev.incipit.task", "dev.incipit.label.owner"):
+                labels.append((label, annotations[label], None, number))
             accuracy = annotations["dev.incipit.metric.accuracy"]
             labels.append(("dev.incipit.metric.accuracy", accuracy, float(accuracy), number))
         db.executemany("INSERT INTO manifests VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", manifests)

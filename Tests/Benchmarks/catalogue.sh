@@ -18,12 +18,18 @@ if [ ! -f "$work/base" ]; then
     "$binary" registry status > /dev/null
     python3 Tests/Benchmarks/catalogue.py "$work/registry" "${VERSIONS:-1000000}" > "$work/base"
 fi
-rm -f "$work/port"
-began=$(date +%s%N)
-"$binary" serve --registry --port 0 --port-file "$work/port" 2> /dev/null &
-server=$!
-while [ ! -s "$work/port" ]; do sleep 0.002; done
-printf 'start-up                       %6.1f ms\n' "$((($(date +%s%N) - began) / 10000))e-2"
+best=999999999
+for _ in 1 2 3 4 5; do # the last one stays
+    [ -z "$server" ] || { kill "$server"; wait "$server" || true; }
+    rm -f "$work/port"
+    began=$(date +%s%N)
+    "$binary" serve --registry --port 0 --port-file "$work/port" 2> /dev/null &
+    server=$!
+    while [ ! -s "$work/port" ]; do sleep 0.002; done
+    spent=$((($(date +%s%N) - began) / 1000))
+    [ "$spent" -lt "$best" ] && best=$spent
+done
+printf 'start-up, fastest of five      %6.1f ms\n' "${best}e-3"
 python3 - "$(cat "$work/port")" << 'PYTHON'
 import http.client, statistics, sys, time
 connection = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]))
@@ -54,7 +60,7 @@ measure() { # WHAT ARGUMENT…: the fastest of five processes
     done
     printf '%-30s %6.1f ms  (%s lines)\n' "$what" "${best}e-3" "$(wc -l < "$work/out")"
 }
-measure 'a process that does nothing' --version
+INCIPIT_HOME=$work/empty measure 'the same of an empty registry' prompt list --limit 50
 measure 'first 50 of all' prompt list --limit 50
 measure 'first 50 of a base' prompt list --base-fingerprint "$base" --limit 50
 measure 'one prompt of a base' prompt list team7/task-507 --base-fingerprint "$base" --limit 50

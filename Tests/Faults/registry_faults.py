@@ -2,7 +2,7 @@
 """Kills the registry at random moments, fills its disk, and lets garbage collection run against clients: nothing that was
 acknowledged may be lost, and what is left must be whole.
 
-registry_faults.py INCIPIT [--rounds 100] [--seconds 300] [--only kill|kill-gc|gc|migrate|disk]
+registry_faults.py INCIPIT [--rounds 100] [--seconds 300] [--only kill|kill-gc|gc|migrate|disk|clock|bits]
 
 kill      kill -9 during pushes, tag moves and deletions over HTTP, from 4 clients; then every acknowledged push is read
           back byte for byte, tags mean what was last acknowledged (or what was being set), and the store verifies
@@ -11,8 +11,13 @@ gc        32 clients push and pull artifacts that share blobs while collection w
 migrate   kill -9 while a catalogue of the first schema, with 30 000 manifests, is brought up to date
 disk      a registry on a file system of 16 MiB (needs the right to mount): pushes until it is full are refused with an
           error, the rest stays readable, and after deleting there is room again
+clock     the wall clock jumps by days and years, both ways, under the server and under collection (needs cc)
+bits      one bit flipped in every stored file in turn, and at random places of the catalogue: what changes what is served
+          is found by verify; blobs and manifests are mended by repair --from a backup and from another server
 """
 import argparse
+import email.utils
+import glob
 import hashlib
 import http.client
 import json
@@ -21,6 +26,7 @@ import random
 import shutil
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
 import tempfile
@@ -31,7 +37,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("incipit")
 parser.add_argument("--rounds", type=int, default=100)
 parser.add_argument("--seconds", type=float, default=300)
-parser.add_argument("--only", choices=["kill", "kill-gc", "gc", "migrate", "disk"])
+parser.add_argument("--only", choices=["kill", "kill-gc", "gc", "migrate", "disk", "clock", "bits"])
 parser.add_argument("--seed", type=int, default=1)
 options = parser.parse_args()
 random.seed(options.seed)
@@ -339,6 +345,202 @@ def full_disk():
         subprocess.run(["umount", "-l", home])
 
 
+def clock_jumps():
+    library, setting = f"{work}/clock.so", f"{work}/clock.shift"
+    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "clock.c")
+    compiled = subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-o", library, source, "-ldl"], capture_output=True)
+    if compiled.returncode != 0:
+        print("SKIP  clock: there is no C compiler")
+        return
+    server = Server(f"{work}/clock")
+    os.makedirs(server.home)
+
+    def jump(days):
+        # In one write, so that nobody sees half of it.
+        with open(setting, "r+b" if os.path.exists(setting) else "wb") as file:
+            file.write(struct.pack("<q", days * 86_400))
+
+    jump(4000)
+    server.environment.update(LD_PRELOAD=library, CLOCK_SHIFT_FILE=setting)
+    server.start()
+    shifted = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    shifted.request("GET", "/v2/")
+    date = email.utils.parsedate_to_datetime(shifted.getresponse().getheader("Date"))
+    if date.timestamp() < time.time() + 3999 * 86_400:
+        fail(f"the server's clock did not move: it says {date}")
+    jump(0)
+    shared = [b"shared blob %d " % index * 1000 for index in range(5)]
+    acknowledged, problems, ending = [], [], threading.Event()
+    expired = [0]
+
+    def client(index):
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+        number = 0
+        try:
+            while not ending.is_set():
+                number += 1
+                contents = [os.urandom(random.choice([100, 300_000])), *random.sample(shared, 2)]
+                try:
+                    manifest = push(connection, f"clock/c{index}", f"t{number}", contents)
+                except LookupError:
+                    continue
+                except OSError as error:
+                    # An upload from before a jump of more than a day is over: the spec's 404, and the client begins anew.
+                    if "404" not in str(error):
+                        raise
+                    expired[0] += 1
+                    continue
+                acknowledged.append((f"clock/c{index}", f"t{number}", manifest))
+                check_artifact(connection, f"clock/c{index}", manifest)
+        except SystemExit:
+            problems.append(f"client {index} lost something")
+        except Exception as error:
+            problems.append(repr(error))
+
+    threads = [threading.Thread(target=client, args=(index,)) for index in range(4)]
+    for thread in threads:
+        thread.start()
+    jumps = 0
+    for _ in range(options.rounds):
+        if problems:
+            break
+        jump(random.choice([-4000, -400, -2, -1, 0, 1, 2, 8, 400, 4000]))
+        jumps += 1
+        time.sleep(0.05)
+        server.command("registry", "gc")
+    ending.set()
+    for thread in threads:
+        thread.join()
+    if problems:
+        fail(problems[0])
+    jump(-4000)
+    server.stop()
+    server.start()
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    for name, tag, manifest in acknowledged:
+        check_artifact(connection, name, manifest)
+        status, content, _ = request(connection, "GET", f"/v2/{name}/manifests/{tag}")
+        if status != 200 or content != manifest:
+            fail(f"{name}:{tag} answers {status} after the clock jumped")
+    server.stop()
+    server.command("registry", "verify", "--read-data")
+    # What was used in what is now the future must not stay for ever: at the latest time that was, all of it may go.
+    jump(4002)
+    before = json.loads(server.command("registry", "status", "--json").stdout)
+    server.command("registry", "gc", "--hours", "0", "--trash-hours", "0")
+    after = json.loads(server.command("registry", "status", "--json").stdout)
+    if after["manifests"] != before["manifests"] or after["openUploads"] != 0:
+        fail(f"collection at the end: {before}, then {after}")
+    if not acknowledged:
+        fail("no push was acknowledged while the clock jumped")
+    print(f"PASS  {jumps} jumps of the clock: {len(acknowledged)} pushes are whole, {expired[0]} uploads expired")
+
+
+def flipped_bits():
+    server = Server(f"{work}/bits")
+    os.makedirs(server.home)
+    server.start()
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    stored = {}
+    for number, size in enumerate([10, 3000, 60_000, 200_000, 400_000]):
+        # Noise is stored as it is, text compressed; small ones lie in the catalogue, large ones in files.
+        for kind, content in (("noise", os.urandom(size)), ("text", b"%d words " % number * (size // 8 + 1))):
+            name = f"bits/{kind}{number}"
+            stored[name] = push(connection, name, "v1", [content, os.urandom(150_000)])
+            request(connection, "PUT", f"/v2/{name}/manifests/moving", stored[name], {"Content-Type": MANIFEST})
+    expected = served(connection, stored)
+    server.stop()
+    backup = f"{work}/bits-backup"
+    server.command("registry", "backup", backup)
+    catalogue = server.home + "/registry/catalogue.sqlite"
+    database = sqlite3.connect(catalogue)
+    database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.close()
+
+    # Another server that has everything, for repairs over the network.
+    other = Server(f"{work}/bits-other")
+    os.makedirs(other.home)
+    shutil.copytree(backup, other.home + "/registry")
+    other.start()
+
+    files = [path for path in glob.glob(server.home + "/registry/blobs/**/*", recursive=True) if os.path.isfile(path)]
+    if len(files) < 10:
+        fail(f"only {len(files)} blobs lie in files")
+    for index, path in enumerate(files):
+        bit = flip(path, random.randrange(os.path.getsize(path) * 8))
+        found = server.command("registry", "verify", "--read-data", check=False)
+        if found.returncode != 65 or os.path.basename(path) not in found.stdout:
+            fail(f"bit {bit} of {path}: verify ended with {found.returncode}: {found.stdout}{found.stderr}")
+        source = backup if index % 2 else f"127.0.0.1:{other.port}"
+        server.command("registry", "repair", "--from", source)
+        server.command("registry", "verify", "--read-data")
+    check_served(server, stored, expected, "after all repairs")
+
+    # The catalogue: whatever the bit does, what is served is right or refused, or verify finds it.
+    database = sqlite3.connect(catalogue)
+    database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.close()
+    whole = open(catalogue, "rb").read()
+    outcomes = {"harmless": 0, "repaired": 0, "restored": 0}
+    for _ in range(max(options.rounds, 10)):
+        for suffix in ("-wal", "-shm"):
+            if os.path.exists(catalogue + suffix):
+                os.unlink(catalogue + suffix)
+        with open(catalogue, "wb") as file:
+            file.write(whole)
+        bit = flip(catalogue, random.randrange(len(whole) * 8))
+        found = server.command("registry", "verify", "--read-data", check=False)
+        if found.returncode < 0 or found.returncode > 78:
+            fail(f"bit {bit} of the catalogue: verify ended with {found.returncode}: {found.stderr[-500:]}")
+        if found.returncode == 0:
+            check_served(server, stored, expected, f"verify sees nothing of bit {bit} of the catalogue, but")
+            outcomes["harmless"] += 1
+            continue
+        mended = server.command("registry", "repair", "--from", f"127.0.0.1:{other.port}", check=False)
+        if mended.returncode == 0:
+            server.command("registry", "verify", "--read-data")
+            outcomes["repaired"] += 1
+        else:
+            shutil.rmtree(server.home + "/registry")
+            server.command("registry", "restore", backup)
+            outcomes["restored"] += 1
+        check_served(server, stored, expected, f"bit {bit} of the catalogue:")
+    other.stop()
+    print(f"PASS  {len(files)} blobs with a flipped bit were found and mended; bits of the catalogue: {outcomes}")
+
+
+def flip(path, bit):
+    with open(path, "r+b") as file:
+        file.seek(bit // 8)
+        byte = file.read(1)[0]
+        file.seek(bit // 8)
+        file.write(bytes([byte ^ 1 << bit % 8]))
+    return bit
+
+
+def served(connection, stored):
+    """Everything that clients can ask for, by its path."""
+    answers = {}
+    for name, manifest in stored.items():
+        paths = [f"/v2/{name}/tags/list", f"/v2/{name}/manifests/v1", f"/v2/{name}/manifests/moving",
+                 f"/v2/{name}/manifests/{digest(manifest)}"]
+        paths += [f"/v2/{name}/blobs/{layer['digest']}" for layer in json.loads(manifest)["layers"]]
+        for path in paths:
+            status, content, _ = request(connection, "GET", path)
+            answers[path] = (status, digest(content))
+    return answers
+
+
+def check_served(server, stored, expected, what):
+    server.start()
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    found = served(connection, stored)
+    for path, answer in expected.items():
+        if found[path] != answer:
+            fail(f"{what} {path} answers {found[path]} instead of {answer}")
+    server.stop()
+
+
 try:
     if options.only in (None, "kill"):
         kill_rounds(False)
@@ -350,5 +552,9 @@ try:
         migration()
     if options.only in (None, "disk"):
         full_disk()
+    if options.only in (None, "clock"):
+        clock_jumps()
+    if options.only in (None, "bits"):
+        flipped_bits()
 finally:
     shutil.rmtree(work, ignore_errors=True)

@@ -13,7 +13,7 @@ cd "$root"
 each=${SECONDS_EACH:-60}
 memory=${FUZZ_MEMORY_MB:-2048}
 work=${INCIPIT_FUZZ:-$cache/fuzz}
-targets=${TARGET:-gguf safetensors safetensors-index tokenizer-json sentencepiece tokenizer chat-template}
+targets=${TARGET:-gguf safetensors safetensors-index tokenizer-json sentencepiece tokenizer chat-template manifest upload}
 
 # seeds TARGET: the files that the first inputs are made of.
 seeds() {
@@ -23,7 +23,7 @@ seeds() {
         safetensors-index) find Fixtures ../shared/vectors/safetensors -name '*.index.json' 2> /dev/null ;;
         tokenizer-json) find Fixtures -name tokenizer.json -size -64k ;;
         sentencepiece) find Fixtures -name '*.model' -size -64k ;;
-        tokenizer | chat-template) ;;
+        tokenizer | chat-template | manifest | upload) ;;
     esac
     find "Fixtures/Malformed/$1" -type f 2> /dev/null || true
 }
@@ -47,6 +47,17 @@ PYTHON
                 number=$((number + 1))
             done
             ;;
+        manifest)
+            local empty='{"mediaType":"application/vnd.oci.empty.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2'
+            printf '{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","artifactType":"a/b","config":%s},"layers":[%s,"data":"e30="}],"subject":%s,"annotations":{"x":"y"}},"annotations":{"a":"é\\u0041"}}' \
+                "$empty" "$empty" "$empty" > "$2/image"
+            printf '{"schemaVersion":2,"manifests":[%s,"platform":{"architecture":"a","os":"b","variant":"c"},"urls":["u"]}]}' "$empty" > "$2/index"
+            printf '%s' 'host.example:5000/a/b-c__d:tag@sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a' > "$2/reference"
+            ;;
+        upload)
+            printf 'b\nb\n1\nahello\nr5-9\naworld\nr0-3\nabad\n2\nxbroken\nf\ngbytes=1-3\n1\nf\ngbytes=-2\nf\nc\n' > "$2/uploads"
+            printf 'b\nf\nb\n2\nw\nb\n3\nrbytes 0-1/*\naxx\nc\ngbytes=0-\n' > "$2/more"
+            ;;
         safetensors-index)
             printf '%s' '{"metadata":{"total_size":8},"weight_map":{"a":"model-00001-of-00002.safetensors","b":"x.safetensors"}}' \
                 > "$2/index.json"
@@ -58,7 +69,7 @@ dictionary() {
     case $1 in
         gguf) echo gguf ;;
         chat-template) echo jinja ;;
-        safetensors | safetensors-index | tokenizer-json) echo json ;;
+        safetensors | safetensors-index | tokenizer-json | manifest) echo json ;;
     esac
 }
 

@@ -39,6 +39,13 @@ private let registryPath = "/usr/bin/docker-registry"
         }
     }
 
+    @Test func promptsAreListedByTheirBase() async throws {
+        try await withDockerRegistry { remote in
+            try await PromptListingTests.fill(remote)
+            try await PromptListingTests.check(remote)
+        }
+    }
+
     @Test func blobsGoInPieces() async throws {
         try await withDockerRegistry { first in
             var options = RemoteStore.Options()

@@ -127,19 +127,10 @@ import Testing
         }
     }
 
-    @Test(.enabled(if: FileManager.default.isExecutableFile(atPath: "/usr/bin/openssl")))
+    @Test(.enabled(if: hasOpenSSL))
     func tlsWorksForThoseWhoTrustTheCertificate() async throws {
         try await withFolder { folder in
-            let process = Process()
-            process.executableURL = URL(fileURLWithPath: "/usr/bin/openssl")
-            process.arguments = [
-                "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
-                "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", folder + "/key.pem",
-                "-out", folder + "/cert.pem",
-            ]
-            process.standardError = FileHandle.nullDevice
-            try process.run()
-            process.waitUntilExit()
+            try makeCertificate(folder + "/cert.pem", key: folder + "/key.pem")
             let files = RegistryServer.TLSFiles(
                 certificateChain: folder + "/cert.pem", privateKey: folder + "/key.pem")
             try await withServer({ onListening in
@@ -165,4 +156,84 @@ import Testing
             }
         }
     }
+
+    /// A renewal as tools do it: the files are replaced one after the other.
+    @Test(.enabled(if: hasOpenSSL)) func aNewCertificateIsServedWhileOldConnectionsGoOn() async throws {
+        try await withFolder { folder in
+            for name in ["old", "new"] {
+                try makeCertificate("\(folder)/\(name).pem", key: "\(folder)/\(name).key")
+            }
+            @Sendable func install(_ source: String, as name: String) throws {
+                let place = URL(fileURLWithPath: "\(folder)/\(name)")
+                try? FileManager.default.removeItem(at: place)
+                try FileManager.default.copyItem(at: URL(fileURLWithPath: "\(folder)/\(source)"), to: place)
+            }
+            try install("old.pem", as: "cert.pem")
+            try install("old.key", as: "key.pem")
+            let files = RegistryServer.TLSFiles(
+                certificateChain: folder + "/cert.pem", privateKey: folder + "/key.pem")
+            try await withServer({ onListening in
+                try await RegistryServer.run(
+                    store: MemoryStore(), tls: files, logger: quiet, onListening: onListening)
+            }) { port in
+                // Each store has connections of its own, and trusts one of the two certificates.
+                func store(_ name: String) throws -> RemoteStore {
+                    var options = RemoteStore.Options()
+                    // Stores with the same options share connections; a file of another name makes a new one.
+                    let file = UUID().uuidString
+                    try install("\(name).pem", as: file)
+                    options.authorities = "\(folder)/\(file)"
+                    options.maximumAttempts = 1
+                    return RemoteStore(
+                        host: try RegistryHost("localhost:\(port)", plainHTTP: false), options: options)
+                }
+                /// Pings over new connections until one is accepted: the files are looked at once a second.
+                func isServed(_ name: String) async throws -> Bool {
+                    for _ in 0..<100 {
+                        if (try? await store(name).ping()) != nil { return true }
+                        try await Task.sleep(for: .milliseconds(100))
+                    }
+                    return false
+                }
+                let opened = try store("old")
+                try await opened.ping()
+                await #expect(throws: RegistryError.self) { try await store("new").ping() }
+                // Half of a renewal: the old pair stays.
+                try install("new.pem", as: "cert.pem")
+                try await Task.sleep(for: .milliseconds(1200))
+                try await store("old").ping()
+                await #expect(throws: RegistryError.self) { try await store("new").ping() }
+                try install("new.key", as: "key.pem")
+                #expect(try await isServed("new"))
+                await #expect(throws: RegistryError.self) { try await store("old").ping() }
+                // What was connected before still is.
+                try await opened.ping()
+                // A broken file changes nothing; SIGHUP reads without a handshake's look, and does not end the server.
+                try Data("no certificate".utf8).write(to: URL(fileURLWithPath: folder + "/cert.pem"))
+                kill(getpid(), SIGHUP)
+                try await Task.sleep(for: .milliseconds(200))
+                try await store("new").ping()
+                try install("old.pem", as: "cert.pem")
+                try install("old.key", as: "key.pem")
+                kill(getpid(), SIGHUP)
+                #expect(try await isServed("old"))
+            }
+        }
+    }
+}
+
+private let hasOpenSSL = FileManager.default.isExecutableFile(atPath: "/usr/bin/openssl")
+
+/// A self-signed certificate for this machine, valid for two days.
+private func makeCertificate(_ certificate: String, key: String) throws {
+    let process = Process()
+    process.executableURL = URL(fileURLWithPath: "/usr/bin/openssl")
+    process.arguments = [
+        "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
+        "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", certificate,
+    ]
+    process.standardError = FileHandle.nullDevice
+    try process.run()
+    process.waitUntilExit()
+    try #require(process.terminationStatus == 0)
 }

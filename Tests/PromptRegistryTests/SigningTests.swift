@@ -43,6 +43,39 @@ import Testing
         }
     }
 
+    /// The layout that cosign's bundle specification asks for, read as plain JSON.
+    @Test func theManifestsSignatureIsLaidOutAsCosignReadsIt() async throws {
+        let registry = PromptRegistry(MemoryStore())
+        let (name, key) = (try Self.name, SigningKey.generateP256())
+        let version = try await registry.store(try PromptRegistryTests.prompt(1), name: name)
+        try await registry.sign(.tag(.version(1)), of: name, key: key, tool: "t")
+        let type = "application/vnd.dev.sigstore.bundle.v0.3+json"
+        let entries = try await registry.backend.referrers(of: version.digest, artifactType: type, in: name)
+        let predicate = "https://sigstore.dev/cosign/sign/v1"
+        let entry = try #require(
+            entries.first { $0.annotations?["dev.sigstore.bundle.predicateType"] == predicate })
+        #expect(entry.annotations?["dev.sigstore.bundle.content"] == "dsse-envelope")
+        let stored = try #require(try await registry.backend.manifest(.digest(entry.digest), in: name))
+        let manifest = try JSONNode.parse(stored.bytes)
+        #expect(manifest["artifactType"]?.string == type)
+        #expect(manifest["config"]?["mediaType"]?.string == "application/vnd.oci.empty.v1+json")
+        #expect(manifest["subject"]?["digest"]?.string == version.digest.description)
+        let layers = try #require(manifest["layers"]?.array)
+        let digest = try Digest(try #require(layers.first?["digest"]?.string))
+        #expect(layers.count == 1 && layers[0]["mediaType"]?.string == type)
+        #expect(
+            layers[0]["annotations"]?["org.opencontainers.image.title"]?.string == "sha256-\(digest.hex).sigstore.json")
+        let bundle = try JSONNode.parse(try await registry.backend.readBlob(digest, in: name))
+        #expect(bundle["mediaType"]?.string == type)
+        #expect(bundle["verificationMaterial"]?["publicKey"]?["hint"]?.string == key.verificationKey.hint)
+        let envelope = try #require(bundle["dsseEnvelope"])
+        #expect(envelope["payloadType"]?.string == "application/vnd.in-toto+json")
+        let payload = try #require(envelope["payload"]?.string.flatMap { Data(base64Encoded: $0) })
+        let statement = try JSONNode.parse(Array(payload))
+        #expect(statement["predicateType"]?.string == predicate)
+        #expect(statement["subject"]?.array?.first?["digest"]?["sha256"]?.string == version.digest.hex)
+    }
+
     @Test func aSignatureOfAnotherManifestDoesNotCount() async throws {
         let registry = PromptRegistry(MemoryStore())
         let name = try Self.name

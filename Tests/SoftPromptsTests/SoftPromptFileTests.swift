@@ -67,6 +67,40 @@ struct SoftPromptFileTests {
         if type == .f16 { #expect(throws: SoftPromptError.self) { try SoftPromptFile(large, type: type) } }
     }
 
+    @Test("parts keep the type each was given, and every other type is told")
+    func mixed() throws {
+        let prompt = try Self.prompt(.keysAndValues)
+        let parts = PromptPart.parts(prompt.placement, prompt.shape)
+        #expect(parts.count == PromptPart.count(prompt.placement, prompt.shape))
+        #expect(parts.first?.columns.lowerBound == 0 && parts.last?.columns.upperBound == prompt.columns)
+        for (left, right) in zip(parts, parts.dropFirst()) {
+            #expect(left.columns.upperBound == right.columns.lowerBound)
+        }
+        let types = parts.indices.map { SoftPromptFile.types[$0 % SoftPromptFile.types.count] }
+        let encoding = PromptEncoding(parts: types)
+        let file = try SoftPromptFile(prompt, encoding: encoding)
+        #expect(try SoftPromptConfiguration(bytes: file.configuration).encoding == encoding)
+        let back = try file.prompt()
+        for (index, value) in prompt.values.enumerated() {
+            let part = try #require(parts.firstIndex { $0.columns.contains(index % prompt.columns) })
+            let alone = try SoftPromptFile(prompt, type: types[part]).prompt()
+            #expect(back.values[index] == alone.values[index], "\(value) in \(types[part])")
+        }
+        // Written again the same bytes come out: what was rounded is not rounded further.
+        #expect(try SoftPromptFile(back, encoding: encoding) == file)
+        // One type for all parts is the plain form.
+        let alike = PromptEncoding(parts: types.map { _ in .bf16 })
+        #expect(try SoftPromptFile(prompt, encoding: alike) == SoftPromptFile(prompt, type: .bf16))
+        let short = PromptEncoding(parts: Array(types.dropLast()))
+        #expect(throws: SoftPromptError.self) { try SoftPromptFile(prompt, encoding: short) }
+        for (old, new) in [("\"I8\"", "\"U8\""), ("\"I8\"", "\"F16\""), ("\"MIXED\"", "\"F32\"")] {
+            var damaged = file
+            let text = String(decoding: file.configuration, as: UTF8.self)
+            damaged.configuration = Array(text.replacingOccurrences(of: old, with: new).utf8)
+            #expect(throws: (any Error).self) { try damaged.prompt() }
+        }
+    }
+
     @Test("the PEFT configuration has the keys that every version loads")
     func peftConfiguration() throws {
         let embeddings = try JSONValue.parse(SoftPromptFile(Self.prompt(.inputEmbeddings)).peftConfiguration)
@@ -130,7 +164,8 @@ struct SoftPromptFileTests {
             ("prompt", ["placement": "elsewhere"]), ("method", ""), ("training", "x"), ("base", ["name": "x"]),
         ] as [(String, JSONValue)])
     func configurations(key: String, value: JSONValue) throws {
-        var object = try #require(SoftPromptConfiguration(Self.prompt(.inputEmbeddings), type: .f32).json.objectValue)
+        var object = try #require(
+            SoftPromptConfiguration(Self.prompt(.inputEmbeddings), encoding: PromptEncoding(.f32)).json.objectValue)
         object[key] = .some(value)
         #expect(throws: SoftPromptError.self) {
             try SoftPromptConfiguration(bytes: JSONValue.object(object).canonicalBytes())
@@ -139,12 +174,13 @@ struct SoftPromptFileTests {
 
     @Test("unknown members of a configuration are ignored")
     func unknownMembers() throws {
-        var object = try #require(SoftPromptConfiguration(Self.prompt(.inputEmbeddings), type: .f32).json.objectValue)
+        var object = try #require(
+            SoftPromptConfiguration(Self.prompt(.inputEmbeddings), encoding: PromptEncoding(.f32)).json.objectValue)
         object["later"] = ["x": 1]
         let bytes = JSONValue.object(object).canonicalBytes()
         #expect(
             try SoftPromptConfiguration(bytes: bytes)
-                == SoftPromptConfiguration(Self.prompt(.inputEmbeddings), type: .f32))
+                == SoftPromptConfiguration(Self.prompt(.inputEmbeddings), encoding: PromptEncoding(.f32)))
     }
 
     @Test(

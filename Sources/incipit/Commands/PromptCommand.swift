@@ -48,74 +48,6 @@ struct PromptRow: Encodable {
     }
 }
 
-struct PromptListCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "list", abstract: "List stored prompts, all or those that belong to a model.")
-
-    @Argument(help: "Only versions of this prompt.") var name: String?
-    @Option(help: "Only prompts trained on this model (a GGUF file).") var base: String?
-    @Option(help: "The same by the model's fingerprint, as `incipit fingerprint` prints it.")
-    var baseFingerprint: String?
-    @Option(help: "Only prompts for this task.") var task: String?
-    @Option(help: "Only prompts with this label, KEY=VALUE; may come several times.") var label: [String] = []
-    @Option(help: "Only prompts with a metric in this range, NAME>=VALUE or NAME<=VALUE; may come several times.")
-    var metric: [String] = []
-    @Option(help: "At most so many.") var limit: Int?
-    @Option(help: "Leave out so many at the beginning.") var offset = 0
-    @Flag(help: "Print JSON.") var json = false
-
-    func validate() throws {
-        if let limit, limit < 1 { throw ValidationError("--limit must be at least 1, not \(limit).") }
-        if offset < 0 { throw ValidationError("--offset must be at least 0, not \(offset).") }
-        for text in metric where PromptQuery.MetricBound(text) == nil {
-            throw ValidationError("--metric is NAME>=VALUE or NAME<=VALUE, not \(text).")
-        }
-        for text in label where !text.dropFirst().contains("=") {
-            throw ValidationError("--label is KEY=VALUE, not \(text).")
-        }
-    }
-
-    func run() async throws {
-        let home = Home()
-        let fingerprint = try base.map { path in
-            try ModelFingerprint.compute(of: try GGUFFile(path: path), cacheFolder: home.cache + "/fingerprints").base
-        }
-        var query = PromptQuery()
-        query.base = try fingerprint.map { try Digest($0.fingerprint) }
-        if let baseFingerprint { query.base = try Digest(baseFingerprint) }
-        query.repository = try name.map(PromptStore.name)
-        query.task = task
-        for text in label {
-            let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            query.labels[String(parts[0])] = String(parts[1])
-        }
-        query.metrics = metric.compactMap { PromptQuery.MetricBound($0) }
-        query.limit = limit
-        query.offset = offset
-        var records = try await PromptStore(home: home).registry.search(query)
-        if query.metrics.isEmpty, limit == nil {
-            records.sort { ($0.name, $0.version ?? .max) < ($1.name, $1.version ?? .max) }
-        }
-        let rows = records.map(PromptRow.init)
-        if json { return try Output.json(rows) }
-        if rows.isEmpty {
-            return Output.line(
-                "no prompts\(fingerprint.map { " for base \($0.short)" } ?? ""); `incipit tune` makes one")
-        }
-        Output.line(
-            Output.table(
-                ["name", "tags", "method", "tokens", "base", "metrics", "digest"],
-                rows.map { row in
-                    [
-                        row.name, row.tags.joined(separator: " "), row.method, row.tokens.map(String.init) ?? "",
-                        String(row.base.dropFirst("sha256:".count).prefix(12)),
-                        row.metrics.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", "),
-                        String(row.digest.prefix("sha256:".count + 12)),
-                    ]
-                }))
-    }
-}
-
 struct PromptShowCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "show", abstract: "Show a version: where it came from, how it was trained, what it belongs to.")
@@ -202,7 +134,7 @@ struct PromptExportCommand: AsyncParsableCommand {
     @Argument(help: "NAME, NAME:TAG or NAME@DIGEST.") var reference: String
     @Argument(help: "Folder to write, made when missing; or a file NAME.tar.") var folder: String
     @Flag(help: "Write an OCI image layout.") var layout = false
-    @Flag(help: "Write the stored files of an int8 prompt as they are, not as F32 for PEFT.") var exact = false
+    @Flag(help: "Write the stored files of an int8 or mixed prompt as they are, not as F32 for PEFT.") var exact = false
     @Flag(help: "Write PEFT's two files alone, without ours, which says to which weights the prompt belongs.")
     var peft = false
 
@@ -211,8 +143,8 @@ struct PromptExportCommand: AsyncParsableCommand {
         if layout || folder.hasSuffix(".tar") { return try await exportLayout(target) }
         let loaded = try await PromptStore().registry.load(reference)
         try Home.makeFolder(folder)
-        // PEFT cannot load int8: it gets the values that the codes stand for.
-        let isQuantized = loaded.record.dtype == "I8" && !exact
+        // PEFT cannot load int8 or several types: it gets the values that the codes stand for.
+        let isQuantized = ["I8", PromptEncoding.mixedName].contains(loaded.record.dtype) && !exact
         let files = isQuantized ? try SoftPromptFile(loaded.prompt) : loaded.files
         if peft {
             try files.writePEFT(toFolder: folder)

@@ -14,11 +14,15 @@ struct PromptCompressCommand: AsyncParsableCommand {
         discussion: """
             Shows for each type (F32, BF16, F16, and I8 with a scale for each token or head) the bytes of the file and at \
             rest, and how far values move. With the base model it also measures what matters: the mean KL divergence \
-            (in nats a token) of the model's predictions on probe texts from those with the exact prompt. --store then \
-            stores the smallest type that stays within --limit as the next version, with the old one as its parent.
+            (in nats a token) of the model's predictions on probe texts from those with the exact prompt. For keys and \
+            values it then looks for a mixture, MIXED: the keys and the values of a layer each get a type of their own, \
+            I8 where the model minds least. --store stores what takes least within --limit as the next version, with the \
+            old one as its parent.
 
               incipit prompt compress team/task:v3
               incipit prompt compress team/task:v3 --base model.gguf --probe texts.txt --store
+
+            PEFT reads F32, BF16 and F16. Of I8 and MIXED, incipit prompt export gives it the values in F32.
             """)
 
     @Argument(help: "NAME, NAME:TAG or NAME@DIGEST.") var reference: String
@@ -27,7 +31,8 @@ struct PromptCompressCommand: AsyncParsableCommand {
     @Option(help: "A text file, one probe a line (default: a few general sentences).", completion: .file())
     var probe: String?
     @Option(help: "The most divergence to accept, in nats a token.") var limit = 0.001
-    @Flag(help: "Store the smallest type within the limit as the next version.") var store = false
+    @Flag(help: "Store what takes least within the limit as the next version.") var store = false
+    @Flag(help: "Give all parts one type: look for no mixture.") var uniform = false
     @Flag(help: "Print JSON.") var json = false
 
     func validate() throws {
@@ -42,23 +47,33 @@ struct PromptCompressCommand: AsyncParsableCommand {
         let registry = try PromptStore().registry
         let loaded = try await registry.load(target.reference ?? .tag(.latest), of: target.repository)
         let gate = try base.map { try DivergenceGate(model: $0, prompt: loaded.prompt, probes: try probes()) }
-        let rows = try await PromptCompression.measure(
+        var candidates = try await PromptCompression.measure(
             loaded.prompt, gate: gate.map { gate in { try gate.divergence(of: $0) } })
+        if let gate, !uniform {
+            let line = ProgressLine()
+            defer { line.finish() }
+            let mixture = try await PromptCompression.mixture(
+                loaded.prompt, uniform: candidates, limit: limit, gate: { try gate.divergence(of: $0) },
+                progress: { done, expected in
+                    line.update("\(ProgressLine.bar(Double(done) / Double(expected))) mixtures measured")
+                })
+            if let mixture { candidates.append(mixture) }
+        }
+        let rows = candidates.map(\.row)
         if json { try Output.json(rows) } else { show(rows) }
-        guard store, let choice = PromptCompression.choice(rows, limit: limit),
-            let type = SafetensorsType(name: choice.type)
-        else { return }
-        guard choice.type != loaded.record.dtype else {
-            return Output.note("\(choice.type), which it is stored as, is the smallest within \(limit): nothing to do")
+        guard store, let choice = PromptCompression.choice(candidates, limit: limit) else { return }
+        guard choice.encoding.uniformType == nil || choice.row.type != loaded.record.dtype else {
+            return Output.note(
+                "\(choice.row.type), which it is stored as, takes least within \(limit): nothing to do")
         }
         var annotations = loaded.record.annotations.filter {
             $0.key == AnnotationKey.task || $0.key.hasPrefix(AnnotationKey.labelPrefix)
         }
-        annotations["dev.incipit.compression.kl"] = choice.divergence.map { String(format: "%.3g", $0) }
+        annotations["dev.incipit.compression.kl"] = choice.row.divergence.map { String(format: "%.3g", $0) }
         let receipt = try await registry.store(
-            loaded.prompt, name: target.repository, type: type, parent: loaded.record.digest,
+            loaded.prompt, name: target.repository, encoding: choice.encoding, parent: loaded.record.digest,
             metrics: loaded.record.metrics, annotations: annotations)
-        Output.note("stored as \(target.repository):\(receipt.tag) in \(choice.type)")
+        Output.note("stored as \(target.repository):\(receipt.tag) in \(choice.row.type)")
     }
 
     private func show(_ rows: [CompressionRow]) {
@@ -74,6 +89,14 @@ struct PromptCompressCommand: AsyncParsableCommand {
                         row.divergence.map { String(format: "%.2e", $0) } ?? "–",
                     ]
                 }))
+        for row in rows {
+            guard let parts = row.parts else { continue }
+            let finer = parts.filter { $0.value != "I8" }
+            let names = finer.keys.sorted { $0.localizedStandardCompare($1) == .orderedAscending }
+            Output.line(
+                "\(row.type): I8 for \(parts.count - finer.count) of \(parts.count) parts, \(finer.values.first ?? "") for "
+                    + names.joined(separator: ", "))
+        }
     }
 
     private func probes() throws -> [String] {

@@ -20,6 +20,9 @@ struct ServeCommand: AsyncParsableCommand {
               incipit access token ci                         prints the secret, once
               incipit serve --registry --host 0.0.0.0 --auth --tls-cert chain.pem --tls-key key.pem
 
+            The certificate is read again when its files change, or on SIGHUP; connections that are open stay. A pair that \
+            does not fit together is refused, and the old one kept.
+
             Beside /v2/ it answers /healthz, /readyz, /metrics (Prometheus) and, with --auth, /token. SIGTERM and Ctrl-C \
             let requests under way end first.
             """)

@@ -17,6 +17,8 @@ public struct FuzzTarget: Sendable {
         FuzzTarget(name: "sentencepiece", run: { importTokenizer([("tokenizer.model", $0)]) }),
         FuzzTarget(name: "tokenizer", run: tokenize),
         FuzzTarget(name: "chat-template", run: renderTemplate),
+        FuzzTarget(name: "manifest", run: admitManifest),
+        FuzzTarget(name: "upload", run: driveUploads),
     ]
 }
 

@@ -1,8 +1,8 @@
 import Testing
 
-@testable import OCIServer
+@testable import OCIArtifacts
 
-@Suite struct BlobUploadTests {
+@Suite struct ByteRangesTests {
     @Test(arguments: [
         ("0-0", 0, 1), ("0-1023", 0, 1024), ("1024-2047", 1024, 1024), ("bytes 5-9/10", 5, 5), ("bytes 5-9/*", 5, 5),
     ])

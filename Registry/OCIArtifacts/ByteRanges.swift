@@ -1,14 +1,14 @@
 /// The `Content-Range` of an upload's chunk: first and last byte, inclusive.
 ///
 /// The distribution spec writes `0-1023`, without the unit of RFC 9110; `bytes 0-1023/*` is understood too.
-struct ContentRange: Hashable, Sendable {
-    let first: Int
-    let last: Int
+public struct ContentRange: Hashable, Sendable {
+    public let first: Int
+    public let last: Int
 
     /// Bytes in the chunk, at least 1.
-    var count: Int { last - first + 1 }
+    public var count: Int { last - first + 1 }
 
-    init?(_ text: String) {
+    public init?(_ text: String) {
         var rest = text.utf8[...]
         if text.hasPrefix("bytes ") {
             rest = rest.dropFirst(6)
@@ -23,14 +23,14 @@ struct ContentRange: Hashable, Sendable {
 }
 
 /// What a `Range` request header asks of content with a known size (RFC 9110, section 14).
-enum RequestedRange: Hashable, Sendable {
+public enum RequestedRange: Hashable, Sendable {
     /// No range, or one that a server may ignore: another unit, several ranges, no numbers.
     case whole
     case part(Range<Int>)
     /// Begins past the end, or ends before it begins: status 416.
     case unsatisfiable
 
-    init(_ header: String?, size: Int) {
+    public init(_ header: String?, size: Int) {
         guard let header, header.hasPrefix("bytes=") else {
             self = .whole
             return
@@ -59,7 +59,7 @@ enum RequestedRange: Hashable, Sendable {
 }
 
 /// A decimal byte offset: 1 to 18 digits and nothing else, so that sums of a few never overflow.
-func parseOffset(_ digits: some Collection<UInt8>) -> Int? {
+public func parseOffset(_ digits: some Collection<UInt8>) -> Int? {
     guard (1...18).contains(digits.count) else { return nil }
     var value = 0
     for digit in digits {
@@ -71,4 +71,4 @@ func parseOffset(_ digits: some Collection<UInt8>) -> Int? {
 
 /// The `Range` header by which an upload tells how far it is. One without bytes says `0-0`, as registries have always
 /// done: the header has no way to say "nothing".
-func uploadRange(offset: Int) -> String { "0-\(max(0, offset - 1))" }
+public func uploadRange(offset: Int) -> String { "0-\(max(0, offset - 1))" }
