@@ -44,7 +44,7 @@ public struct TaskReport: Sendable, Codable {
 /// Rows share the text before them: the tokens that two consecutive requests have in common are computed once. The time
 /// to first token is measured apart, on requests that start with nothing but the attached prompt.
 public final class TaskEvaluator {
-    private let session: Session
+    private let session: any GenerationContext
     private let tokenizer: any Tokenizer
     private let template: ExampleTemplate
     private let labels: [String]
@@ -56,8 +56,8 @@ public final class TaskEvaluator {
 
     /// - Parameters:
     ///   - labels: the answers to choose from; needed for `Scoring.labels`.
-    ///   - session: carries the attached prompt, if any.
-    public init(session: Session, tokenizer: any Tokenizer, template: ExampleTemplate, labels: [String]) {
+    ///   - session: carries the attached prompt, if any; or several that answer together.
+    public init(session: any GenerationContext, tokenizer: any Tokenizer, template: ExampleTemplate, labels: [String]) {
         self.session = session
         self.tokenizer = tokenizer
         self.template = template
@@ -145,7 +145,7 @@ public final class TaskEvaluator {
             text += decoder.append(token)
             let line = text.drop { $0.isWhitespace }
             if line.contains(where: \.isNewline) || session.remaining == 0 { break }
-            logits = try session.append([token])
+            logits = try session.append([token], logitCount: 1)
         }
         text += decoder.finish()
         let line = text.drop { $0.isWhitespace }.prefix { !$0.isNewline }
@@ -157,18 +157,18 @@ public final class TaskEvaluator {
         // The last token is always computed anew: its logits are what is asked for.
         let common = min(zip(request, resident).prefix { $0 == $1 }.count, request.count - 1)
         session.reset(to: session.attachedCount + common)
-        let logits = try session.append(Array(request[common...]))
+        let logits = try session.append(Array(request[common...]), logitCount: 1)
         resident = request
         return logits
     }
 
     /// Seconds until the first token of a request that finds nothing but the attached prompt in the cache.
     private func timeToFirstToken(_ request: [Int]) throws -> Double {
-        session.reset()
+        session.reset(to: nil)
         resident = []
         let clock = ContinuousClock()
         let started = clock.now
-        let logits = try session.append(request)
+        let logits = try session.append(request, logitCount: 1)
         _ = VectorMath.argmax(logits.baseAddress!, count: logits.count)
         return (clock.now - started).seconds
     }

@@ -32,10 +32,7 @@ struct EvalCommand: AsyncParsableCommand {
     @Option(help: "How a row becomes text; {input} stands for its input.") var template = ExampleTemplate.standard
         .prompt
     @Option(help: "Score this many rows only.") var limit: Int?
-    @Option(help: "A further prompt that answers together with --attach; may be given several times.")
-    var also: [String] = []
-    @Option(help: "How several prompts answer together: mean (of the labels' log-probabilities) or vote.")
-    var combine = PromptEnsemble.Rule.mean
+    @OptionGroup var ensemble: EnsembleOptions
     @Flag(help: "Print JSON.") var json = false
 
     private struct Report: Encodable {
@@ -54,12 +51,7 @@ struct EvalCommand: AsyncParsableCommand {
         if prompt != nil && attachment.attach != nil {
             throw ValidationError("--prompt and --attach exclude each other: one prompt is scored at a time.")
         }
-        if !also.isEmpty && attachment.attach == nil {
-            throw ValidationError("--also adds to the prompt of --attach; give that first.")
-        }
-        if !also.isEmpty && scoring == .generate {
-            throw ValidationError("prompts answer together by label; --also does not go with --scoring generate.")
-        }
+        try ensemble.check(attachment)
         if shots < 1 { throw ValidationError("--shots must be at least 1.") }
         if let limit, limit < 1 { throw ValidationError("--limit must be at least 1.") }
     }
@@ -82,14 +74,21 @@ struct EvalCommand: AsyncParsableCommand {
         let attached = try await attachment.resolve(for: loaded, home: home)
         let session = try Session(model: loaded.model, attachment: attached?.attachment)
         let written = handWritten(dataset, labels: labels)
+        // By label each prompt answers for itself, and the answers are combined; free answers are written together.
+        let context =
+            scoring == .generate
+            ? try await ensemble.context(attachment, attached, session: session, loaded: loaded) : session
         let evaluator = TaskEvaluator(
-            session: session, tokenizer: loaded.tokenizer, template: try ExampleTemplate(prompt: template),
+            session: context, tokenizer: loaded.tokenizer, template: try ExampleTemplate(prompt: template),
             labels: labels)
+        let name =
+            scoring == .generate && ensemble.isUsed
+            ? "\(ensemble.also.count + 1) prompts by \(ensemble.combine.rawValue)" : attachment.attach ?? written.name
         let line = ProgressLine()
         var result: TaskReport
         do {
             result = try evaluator.evaluate(
-                rows, prompt: written, name: attachment.attach ?? written.name, scoring: scoring,
+                rows, prompt: written, name: name, scoring: scoring,
                 shouldStop: { Interrupt.isRequested },
                 progress: { done in
                     line.update("\(ProgressLine.bar(Double(done) / Double(rows.count))) \(done)/\(rows.count) rows")
@@ -99,7 +98,7 @@ struct EvalCommand: AsyncParsableCommand {
             line.finish()
             throw CommandFailure(.interrupted, "interrupted; nothing was stored")
         }
-        if !also.isEmpty {
+        if ensemble.isUsed, scoring == .labels {
             let single = result
             result = try await together(
                 single, rows: rows, labels: labels, loaded: loaded, home: home, scoring: scoring)
@@ -132,11 +131,8 @@ struct EvalCommand: AsyncParsableCommand {
     private func together(
         _ first: TaskReport, rows: [Example], labels: [String], loaded: LoadedModel, home: Home, scoring: Scoring
     ) async throws -> TaskReport {
-        guard scoring == .labels else {
-            throw CommandFailure(.usage, "prompts answer together by label, and these rows have none")
-        }
         var reports = [first]
-        for name in also {
+        for name in ensemble.also {
             let attached = try await AttachmentOptions.resolve(
                 name, allowRelatedBase: attachment.allowRelatedBase, for: loaded, home: home)
             let evaluator = TaskEvaluator(
@@ -151,7 +147,8 @@ struct EvalCommand: AsyncParsableCommand {
                 throw CommandFailure(.interrupted, "interrupted; nothing was stored")
             }
         }
-        return PromptEnsemble(rule: combine).report(reports, rows: rows, labels: labels)
+        return PromptEnsemble(rule: ensemble.combine == .mean ? .mean : .vote).report(
+            reports, rows: rows, labels: labels)
     }
 
     private func handWritten(_ dataset: Dataset, labels: [String]) -> HandWrittenPrompt {
@@ -167,6 +164,5 @@ struct EvalCommand: AsyncParsableCommand {
     }
 }
 
-extension PromptEnsemble.Rule: ExpressibleByArgument {}
 extension Scoring: ExpressibleByArgument {}
 extension DatasetSplit: ExpressibleByArgument {}
