@@ -4,7 +4,12 @@
 
 #include <mpi.h>
 
-static inline int cmpi_init(void) { return MPI_Init(NULL, NULL); }
+/// Calls come from one thread at a time, but not always the same one.
+static inline int cmpi_init(void) {
+    int provided = 0;
+    int code = MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &provided);
+    return code != MPI_SUCCESS ? code : provided < MPI_THREAD_SERIALIZED ? MPI_ERR_OTHER : MPI_SUCCESS;
+}
 
 static inline int cmpi_rank(int *rank) { return MPI_Comm_rank(MPI_COMM_WORLD, rank); }
 
@@ -21,5 +26,3 @@ static inline int cmpi_broadcast(void *bytes, int count) {
 }
 
 static inline int cmpi_finalize(void) { return MPI_Finalize(); }
-
-static inline int cmpi_abort(int code) { return MPI_Abort(MPI_COMM_WORLD, code); }

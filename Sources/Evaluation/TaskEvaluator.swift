@@ -35,7 +35,7 @@ public struct TaskReport: Sendable, Codable {
     public var seconds: Double
     /// Answer of each row, in the order of the rows.
     public var answers: [String]
-    /// Log-probability of each label for each row; nil when answers were generated.
+    /// Log-probability of each label for each row, of several prompts the mean; nil when answers were generated.
     public var labelScores: [[Double]]?
 }
 
@@ -88,9 +88,10 @@ public final class TaskEvaluator {
             if shouldStop() { throw CancellationError() }
             switch scoring {
             case .labels:
-                let scores = try labelScores(requests[index])
-                let best = scores.indices.max { scores[$0] < scores[$1] } ?? 0
-                answers.append(labels[best])
+                // One run of scores for each prompt that answers.
+                let own = try labelScores(requests[index])
+                answers.append(labels[combination.choose(own)])
+                let scores = labels.indices.map { label in own.reduce(0) { $0 + $1[label] } / Double(own.count) }
                 allScores.append(scores)
                 if let target = labels.firstIndex(of: row.target) { loss -= scores[target] }
             case .generate:
@@ -101,31 +102,44 @@ public final class TaskEvaluator {
         let times = measuresTime ? try requests.prefix(Self.timedRequests).map(timeToFirstToken) : []
         let correct = zip(answers, rows).count { $0 == $1.target }
         let interval = Proportion(successes: correct, trials: rows.count).wilsonInterval()
-        let computed = Double(requests.reduce(0) { $0 + $1.count }) / Double(max(rows.count, 1))
+        let computed = Double(requests.reduce(0) { $0 + $1.count } * memberCount) / Double(max(rows.count, 1))
         return TaskReport(
             prompt: name, scoring: scoring, rows: rows.count, correct: correct,
             accuracy: Double(correct) / Double(max(rows.count, 1)), accuracyLow: interval.lowerBound,
             accuracyHigh: interval.upperBound, loss: scoring == .labels ? loss / Double(max(rows.count, 1)) : nil,
-            contextTokens: computed + Double(session.attachedCount), computedTokens: computed,
+            contextTokens: computed + Double(ensemble?.totalAttachedCount ?? session.attachedCount),
+            computedTokens: computed,
             timeToFirstToken: Percentile.median(times) ?? 0, seconds: (clock.now - started).seconds, answers: answers,
             labelScores: scoring == .labels ? allScores : nil)
     }
 
-    /// Log-probability of each label after the request.
-    private func labelScores(_ request: [Int]) throws -> [Double] {
-        let logits = try run(request)
-        let first = LogProbabilities(logits)
-        var scores = labelTokens.map { tokens in tokens.first.map { first[$0] } ?? 0 }
+    /// The session as several prompts, where it is that.
+    private var ensemble: SessionEnsemble? { session as? SessionEnsemble }
+    private var memberCount: Int { ensemble?.memberCount ?? 1 }
+    private var combination: PromptEnsemble { PromptEnsemble(rule: ensemble?.rule == .vote ? .vote : .mean) }
+
+    /// Log-probability of each label after the request, one run for each prompt.
+    private func labelScores(_ request: [Int]) throws -> [[Double]] {
+        /// A row of the logits that came last, by prompt.
+        func row(_ index: Int, of rows: UnsafeBufferPointer<Float>) -> [LogProbabilities] {
+            let width = session.model.shape.vocabularySize
+            guard let ensemble else {
+                return [LogProbabilities(UnsafeBufferPointer(rebasing: rows[index * width..<(index + 1) * width]))]
+            }
+            return (0..<memberCount).map { LogProbabilities(ensemble.logits(ofMember: $0, row: index)) }
+        }
+        var scores = row(0, of: try run(request)).map { first in
+            labelTokens.map { tokens in tokens.first.map { first[$0] } ?? 0 }
+        }
         let longer = labelTokens.indices.filter { labelTokens[$0].count > 1 }
         for label in longer {
             let tokens = labelTokens[label]
             let position = session.position
             let rows = try session.append(Array(tokens.dropLast()), logitCount: tokens.count - 1)
-            let width = session.model.shape.vocabularySize
             for index in 1..<tokens.count {
-                scores[label] +=
-                    LogProbabilities(
-                        UnsafeBufferPointer(rebasing: rows[(index - 1) * width..<index * width]))[tokens[index]]
+                for (member, probabilities) in row(index - 1, of: rows).enumerated() {
+                    scores[member][label] += probabilities[tokens[index]]
+                }
             }
             session.reset(to: position)
         }

@@ -24,6 +24,8 @@ public final class SessionEnsemble: GenerationContext {
     /// The tokens behind the prompts.
     private var tokens: [Int] = []
     private var combined = GrowableBuffer()
+    /// What the members gave last: `(prompt, row, vocabulary)`.
+    private var last: (rows: UnsafeBufferPointer<Float>, count: Int)?
 
     /// - Parameter prompts: at least one, all of one number format.
     /// - Throws: `ModelError.invalidInput` when there is none.
@@ -56,7 +58,21 @@ public final class SessionEnsemble: GenerationContext {
         let rows = try model.forward(
             caches.map { SequenceStep(.tokens(tokens), cache: $0, logitCount: logitCount) }, workspace: workspace)
         self.tokens += tokens
+        last = (rows, logitCount)
         return combine(rows, count: logitCount)
+    }
+
+    /// How many answer.
+    public var memberCount: Int { prompts.count }
+    /// Virtual tokens of all members together.
+    public var totalAttachedCount: Int { prompts.reduce(0) { $0 + $1.count } }
+
+    /// One member's own row of the logits that `append` last gave combined; valid until the next use.
+    public func logits(ofMember member: Int, row: Int) -> UnsafeBufferPointer<Float> {
+        let width = model.shape.vocabularySize
+        guard let last, member < memberCount, row < last.count else { preconditionFailure("there is no such row") }
+        let start = (member * last.count + row) * width
+        return UnsafeBufferPointer(rebasing: last.rows[start..<start + width])
     }
 
     @discardableResult

@@ -84,6 +84,16 @@ public struct TuningConfiguration: Sendable, Equatable, Codable {
         self.seed = seed
     }
 
+    /// The settings under which the prompt of one task, folded from what several shared, goes on alone.
+    public var ofPlainPrompt: TuningConfiguration {
+        guard tasks > 1 || method == MultitaskPromptTuning.name else { return self }
+        var result = self
+        result.method = PromptTuningMethod.name
+        result.tasks = 1
+        result.taskRank = 1
+        return result
+    }
+
     /// The settings as JSON with sorted keys: equal texts mean equal runs.
     public func canonicalText() throws -> String {
         let encoder = JSONEncoder()

@@ -30,7 +30,9 @@ extension TuneCommand {
         // A resumed run goes on from what it began with, whatever has been stored since.
         if resume, let reference = try? String(contentsOfFile: Self.choicePath(home, name), encoding: .utf8) {
             let resolved = try await AttachmentOptions.resolve(reference, for: loaded, home: home)
-            return Self.start(from: resolved, method: method, shape: shape, isNearest: true)
+            var start = Self.start(from: resolved, method: method, shape: shape, isNearest: true)
+            start.choice = reference
+            return start
         }
         let base = try loaded.fingerprint(cache: home.cache).base
         let records = Self.newest(try await PromptStore(home: home).registry.list(base: base)).filter {
@@ -55,13 +57,14 @@ extension TuneCommand {
             guard resolved.prompt.placement == method.placement,
                 tokens == nil || tokens == resolved.prompt.virtualTokenCount
             else { continue }
-            let start = Self.start(from: resolved, method: method, shape: shape, isNearest: true)
+            var start = Self.start(from: resolved, method: method, shape: shape, isNearest: true)
+            start.choice = "\(record.name)@\(record.digest)"
             let loss = try start.values.withUnsafeBufferPointer { buffer in
                 guard let values = buffer.baseAddress else { return Double.nan }
                 return try graph.loss(of: batch, prompt: method.view(values, tokens: start.tokens), gradient: nil).loss
             }
             candidates.append(
-                Candidate(name: "\(record.name)@\(record.digest)", start: start, loss: loss.isFinite ? loss : .infinity)
+                Candidate(name: start.choice ?? "", start: start, loss: loss.isFinite ? loss : .infinity)
             )
         }
         line.finish()
@@ -82,14 +85,16 @@ extension TuneCommand {
         for other in candidates.dropFirst().prefix(4) {
             Output.note("  \(Self.short(other.name)) " + String(format: "%.3f", other.loss))
         }
-        if !dryRun {
-            try Home.makeFolder(home.run(name))
-            try AtomicFile.write(Array(best.name.utf8), to: Self.choicePath(home, name))
-        }
         return best.start
     }
 
     private static func choicePath(_ home: Home, _ name: String) -> String { home.run(name) + "/nearest" }
+
+    /// Writes the choice beside the run's checkpoint.
+    func remember(_ start: TuningStart, home: Home) throws {
+        guard let choice = start.choice else { return }
+        try AtomicFile.write(Array(choice.utf8), to: Self.choicePath(home, name))
+    }
 
     private static func short(_ reference: String) -> String {
         reference.range(of: "@sha256:").map {

@@ -99,17 +99,11 @@ struct TuningResult {
         replay.add(dataset[.train], seed: command.seed)
         var canary = Reservoir(capacity: ContinuationState.canaryCapacity)
         canary.add(dataset[.dev], seed: command.seed)
-        var plain = configuration
-        if trainer.tasks != nil {
-            plain.method = PromptTuningMethod.name
-            plain.tasks = 1
-            plain.taskRank = 1
-        }
         try ContinuationState(
             parameters: trainer.tasks == nil ? trainer.keptParameters : values,
             optimizer: trainer.tasks == nil
                 ? trainer.optimizerState : OptimizerState(optimizer: "", step: 0, moments: []),
-            configuration: plain, steps: outcome.steps, replay: replay, canary: canary
+            configuration: configuration.ofPlainPrompt, steps: outcome.steps, replay: replay, canary: canary
         ).write(to: home.state(digest))
     }
 

@@ -22,6 +22,8 @@ struct TuningStart {
     let values: [Float]
     /// The shared prompt and one task's matrices that every task begins with.
     var source: MultitaskPrompt?
+    /// The reference of a prompt that was found, not named: a resumed run must find it again.
+    var choice: String?
 
     /// The parameters of the method.
     func parameters(

@@ -162,6 +162,10 @@ struct SeveralPromptsTests {
                 rule, "--limit", "12")
             #expect(generated <= 1 && labelled >= 0.25)
         }
+        let single = try await accuracy(machine, TinyTask.data, "--attach", "team/k2")
+        #expect(
+            try await accuracy(
+                machine, TinyTask.data, "--attach", "team/k2", "--also", "team/k2", "--combine", "vote") == single)
         let without = try await machine.run(["run", TinyTask.model, "--also", "team/k1", "a red eel"])
         #expect(without.status == 64 && without.errors.contains("--attach"))
         let kept = try await machine.run(ask + ["--also", "team/k2", "--session", machine.path("state"), "a"])

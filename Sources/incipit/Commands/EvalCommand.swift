@@ -74,18 +74,15 @@ struct EvalCommand: AsyncParsableCommand {
         let attached = try await attachment.resolve(for: loaded, home: home)
         let session = try Session(model: loaded.model, attachment: attached?.attachment)
         let written = handWritten(dataset, labels: labels)
-        // By label each prompt answers for itself, and the answers are combined; free answers are written together.
-        let context =
-            scoring == .generate
-            ? try await ensemble.context(attachment, attached, session: session, loaded: loaded) : session
+        let context = try await ensemble.context(attachment, attached, session: session, loaded: loaded)
         let evaluator = TaskEvaluator(
             session: context, tokenizer: loaded.tokenizer, template: try ExampleTemplate(prompt: template),
             labels: labels)
         let name =
-            scoring == .generate && ensemble.isUsed
+            ensemble.isUsed
             ? "\(ensemble.also.count + 1) prompts by \(ensemble.combine.rawValue)" : attachment.attach ?? written.name
         let line = ProgressLine()
-        var result: TaskReport
+        let result: TaskReport
         do {
             result = try evaluator.evaluate(
                 rows, prompt: written, name: name, scoring: scoring,
@@ -97,11 +94,6 @@ struct EvalCommand: AsyncParsableCommand {
         } catch is CancellationError {
             line.finish()
             throw CommandFailure(.interrupted, "interrupted; nothing was stored")
-        }
-        if ensemble.isUsed, scoring == .labels {
-            let single = result
-            result = try await together(
-                single, rows: rows, labels: labels, loaded: loaded, home: home, scoring: scoring)
         }
         if json {
             return try Output.json(
@@ -125,30 +117,6 @@ struct EvalCommand: AsyncParsableCommand {
                         Output.milliseconds(result.timeToFirstToken), "\(result.rows)",
                     ]
                 ]))
-    }
-
-    /// Scores the further prompts and answers with all of them.
-    private func together(
-        _ first: TaskReport, rows: [Example], labels: [String], loaded: LoadedModel, home: Home, scoring: Scoring
-    ) async throws -> TaskReport {
-        var reports = [first]
-        for name in ensemble.also {
-            let attached = try await AttachmentOptions.resolve(
-                name, allowRelatedBase: attachment.allowRelatedBase, for: loaded, home: home)
-            let evaluator = TaskEvaluator(
-                session: try Session(model: loaded.model, attachment: attached.attachment),
-                tokenizer: loaded.tokenizer,
-                template: try ExampleTemplate(prompt: template), labels: labels)
-            do {
-                reports.append(
-                    try evaluator.evaluate(
-                        rows, prompt: .none, name: name, scoring: scoring, shouldStop: { Interrupt.isRequested }))
-            } catch is CancellationError {
-                throw CommandFailure(.interrupted, "interrupted; nothing was stored")
-            }
-        }
-        return PromptEnsemble(rule: ensemble.combine == .mean ? .mean : .vote).report(
-            reports, rows: rows, labels: labels)
     }
 
     private func handWritten(_ dataset: Dataset, labels: [String]) -> HandWrittenPrompt {

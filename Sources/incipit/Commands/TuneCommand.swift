@@ -168,6 +168,7 @@ struct TuneCommand: AsyncParsableCommand {
         let run =
             dryRun || !isFirst
             ? nil : try TuningRun(name: promptName.description, home: home, resume: resume, restart: restart)
+        if run != nil { try remember(start, home: home) }
         let trainer = try Trainer(
             model: loaded.model, graph: graph, objectives: objectives, configuration: configuration, initial: initial,
             forwardPrecision: forward, identity: identity, checkpointPath: run?.checkpoint, resumes: resume,
