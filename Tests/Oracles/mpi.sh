@@ -9,6 +9,7 @@ if [ -z "${INCIPIT:-}" ]; then
     swift build -c release --traits MPI --scratch-path .build-mpi --product incipit || exit 1
     INCIPIT=.build-mpi/release/incipit
 fi
+[ -x "$INCIPIT" ] || { echo "there is no $INCIPIT" >&2; exit 1; }
 model=Fixtures/Models/tiny/tiny-llama.gguf data=Fixtures/Data/tiny-kinds.jsonl
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -38,7 +39,8 @@ for method in prefix-tuning p-tuning multitask-prompt-tuning; do
 done
 
 # Killed in the middle, resumed by two processes.
-settings=(tune "$model" --data "$data" --tokens 4 --steps 4000 --batch 4 --evaluate-every 20 --patience 0 --threads 1)
+settings=(tune "$model" --data "$data" --tokens 4 --steps 4000 --batch 4 --evaluate-every 20 --patience 0 --threads 1
+    --allow-bad-start)
 ranks 4 "${settings[@]}" --name many/killed > /dev/null 2>&1 &
 for _ in $(seq 100); do [ -f "$INCIPIT_HOME/runs/many--killed/checkpoint.safetensors" ] && break; sleep 0.1; done
 sleep 1
@@ -48,7 +50,8 @@ sleep 1
 ranks 2 "${settings[@]}" --accumulate 2 --name many/killed --resume > /dev/null 2> "$work/errors" || cat "$work/errors"
 grep -q "resumed at step" "$work/errors"; check "a killed run of 4 goes on with 2" $?
 "$INCIPIT" "${settings[@]}" --accumulate 4 --name one/killed > /dev/null 2>&1
-[ "$(digest one/killed)" = "$(digest many/killed)" ]; check "and ends with the bytes of one process" $?
+a=$(digest one/killed)
+[ -n "$a" ] && [ "$a" = "$(digest many/killed)" ]; check "and ends with the bytes of one process" $?
 
 # A process that fails ends all of them, soon, with its reason.
 status=0
