@@ -165,6 +165,7 @@ let package = Package(
             ]),
         test(
             "PromptTuning", ["ChatTemplates", "Fixtures", "LanguageModels", "Kernels", "TestSupport", "Tokenization"]),
+        test("DataParallel", ["PromptTuning"]),
         test("Evaluation", ["Fixtures", "Generation", "LanguageModels", "Kernels", "PromptTuning", "SoftPrompts"]),
         test("OCIArtifacts", [crypto]),
         test(

@@ -20,8 +20,10 @@ public enum ProcessGroup {
     /// The exchange with the other processes; nil when there are none.
     ///
     /// - Throws: `TuningError.invalidSetting` when there are others and this build cannot talk to them, or MPI fails.
-    public static func join() throws -> (any GradientExchange)? {
-        let count = launchedCount()
+    public static func join(
+        environment: [String: String] = ProcessInfo.processInfo.environment
+    ) throws -> (any GradientExchange)? {
+        let count = launchedCount(environment)
         guard count > 1 else { return nil }
         #if MPI
             return try MPIExchange()
@@ -33,11 +35,11 @@ public enum ProcessGroup {
         #endif
     }
 
-    /// Parts from the others; call it once, at the end of a run that went well. A process that fails ends without it, and
+    /// Parts from the others, if there are any; call it once, at the end of a run that went well. A process that fails ends without it, and
     /// `mpirun` then ends the others, who would wait for it for ever.
     public static func leave() {
         #if MPI
-            MPIExchange.finish()
+            if launchedCount() > 1 { MPIExchange.finish() }
         #endif
     }
 }
