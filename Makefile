@@ -1,6 +1,6 @@
 # make help lists what there is.
 
-.PHONY: help build demo test emulate bench bench-formats faults interop oracles formats tokenizers fuzz docs data format lint clean
+.PHONY: help build demo test emulate bench bench-formats faults interop mpi oracles formats tokenizers fuzz docs data format lint clean
 .DEFAULT_GOAL := help
 
 # Tests run on what is shipped, optimised code; they also look inside modules, so they have a build of their own.
@@ -40,6 +40,9 @@ faults: build ## Kill the registry, collect garbage under load, fill its disk (R
 
 interop: build ## Push, pull, log in and verify with skopeo, docker-registry, oras-py, openssl, model_signing
 	@Scripts/interop.sh
+
+mpi: ## Tuning in 2 to 4 MPI processes against one process: the same bytes (needs Open MPI; builds with the trait MPI)
+	@Tests/Oracles/mpi.sh
 
 oracles: build formats ## Logits, perplexity and training losses against transformers, llama.cpp and PEFT; formats
 	@Tests/Oracles/run.sh

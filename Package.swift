@@ -25,6 +25,9 @@ let package = Package(
         .library(name: "Formats", targets: ["Conversion", "GGUF", "Safetensors", "SoftPrompts", "TensorTypes"]),
         .library(name: "Registry", targets: ["OCIArtifacts", "OCIClient", "OCIServer", "PromptRegistry"]),
     ],
+    traits: [
+        .trait(name: "MPI", description: "Tuning in several processes over MPI; needs Open MPI (libopenmpi-dev).")
+    ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
@@ -82,6 +85,12 @@ let package = Package(
             name: "Evaluation", dependencies: ["Generation", "PromptTuning"], path: "Sources/Evaluation",
             swiftSettings: checked),
 
+        .systemLibrary(name: "CMPI", path: "Sources/CMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev"])]),
+        .target(
+            name: "DataParallel",
+            dependencies: ["PromptTuning", .target(name: "CMPI", condition: .when(traits: ["MPI"]))],
+            path: "Sources/DataParallel", swiftSettings: checked),
+
         // MARK: Registry: versioned prompts, stored and exchanged
         .systemLibrary(
             name: "CZstd", path: "Registry/CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
@@ -113,7 +122,7 @@ let package = Package(
         .executableTarget(
             name: "incipit",
             dependencies: [
-                "ChatTemplates", "Evaluation", "PromptRegistry", "OCIClient", "OCIServer", logging,
+                "ChatTemplates", "DataParallel", "Evaluation", "PromptRegistry", "OCIClient", "OCIServer", logging,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Sources/incipit", swiftSettings: checked),
@@ -160,6 +169,7 @@ let package = Package(
             ]),
         test(
             "PromptTuning", ["ChatTemplates", "Fixtures", "LanguageModels", "Kernels", "TestSupport", "Tokenization"]),
+        test("DataParallel", ["PromptTuning"]),
         test("Evaluation", ["Fixtures", "Generation", "LanguageModels", "Kernels", "PromptTuning", "SoftPrompts"]),
         test("OCIArtifacts", [crypto]),
         test(

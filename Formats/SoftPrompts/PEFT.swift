@@ -45,7 +45,7 @@ enum PEFT {
     static let types: [String: (method: String, placement: SoftPrompt.Placement)] = [
         "PROMPT_TUNING": ("prompt-tuning", .inputEmbeddings),
         "P_TUNING": ("p-tuning", .inputEmbeddings),
-        "MULTITASK_PROMPT_TUNING": ("multitask-prompt-tuning", .inputEmbeddings),
+        MultitaskPrompt.peftType: ("multitask-prompt-tuning", .inputEmbeddings),
         "CPT": ("context-aware-prompt-tuning", .inputEmbeddings),
         "PREFIX_TUNING": ("prefix-tuning", .keysAndValues),
         "CARTRIDGE": ("cartridge", .keysAndValues),

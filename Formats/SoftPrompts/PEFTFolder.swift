@@ -24,6 +24,12 @@ public struct PEFTFolder: Sendable {
     /// - Parameter task: which task of a multi-task prompt; may be nil when there is one.
     /// - Throws: ``SoftPromptError`` for what is no soft prompt, or needs more than prompts here can say.
     public init(path: String, task: Int? = nil) throws {
+        let (json, file) = try Self.open(path)
+        try self.init(path: path, json: json, file: file, task: task)
+    }
+
+    /// The configuration and the tensor file of a folder; pickles are refused.
+    static func open(_ path: String) throws -> (configuration: JSONValue, tensors: SafetensorsFile) {
         func refuse(_ code: SoftPromptError.Code, _ reason: String) -> SoftPromptError {
             SoftPromptError(code, reason, path: path)
         }
@@ -48,7 +54,7 @@ public struct PEFTFolder: Sendable {
             throw refuse(.invalidConfiguration, "the configuration has \(configurationFile.count) bytes")
         }
         let json = try JSONValue.parse(configurationFile.copyBytes(), path: configurationPath)
-        try self.init(path: path, json: json, file: SafetensorsFile(path: tensorPath), task: task)
+        return (json, try SafetensorsFile(path: tensorPath))
     }
 
     init(path: String, json: JSONValue, file: SafetensorsFile, task: Int?) throws {
@@ -57,6 +63,12 @@ public struct PEFTFolder: Sendable {
         }
         guard let configuration = json.objectValue, let typeName = configuration["peft_type"]?.stringValue else {
             throw refuse(.invalidConfiguration, "the configuration has no \"peft_type\"")
+        }
+        guard typeName != "ADAPTION_PROMPT" else {
+            throw refuse(
+                .unsupported,
+                "the adapter is of type ADAPTION_PROMPT: its prompts are attended to apart from the context, through a gate "
+                    + "in each layer, and cannot be folded into keys and values; this engine does not run them")
         }
         guard let (method, placement) = PEFT.types[typeName] else {
             throw refuse(
@@ -71,7 +83,7 @@ public struct PEFTFolder: Sendable {
         guard let tokens = configuration["num_virtual_tokens"]?.intValue else {
             throw refuse(.invalidConfiguration, "the configuration has no \"num_virtual_tokens\"")
         }
-        let allowed = Set([PEFT.tensorName, "prefix_task_cols", "prefix_task_rows"])
+        let allowed = Set([PEFT.tensorName, MultitaskPrompt.columnsName, MultitaskPrompt.rowsName])
         if let extra = file.tensors.first(where: { !allowed.contains($0.name) }) {
             throw refuse(
                 .unsupported,
@@ -84,8 +96,14 @@ public struct PEFTFolder: Sendable {
                 "\(PEFT.tensorName) has the shape \(tensor.shapeText); \(tokens) rows are expected")
         }
         var values = try file.floats(of: tensor)
-        if typeName == "MULTITASK_PROMPT_TUNING" {
-            try Self.fold(&values, tokens: tokens, width: tensor.dimensions[1], file: file, task: task)
+        if typeName == MultitaskPrompt.peftType {
+            let multitask = try MultitaskPrompt(file: file, tokenCount: tokens)
+            guard let task = task ?? (multitask.taskCount == 1 ? 0 : nil), task >= 0, task < multitask.taskCount else {
+                throw refuse(
+                    .unsupported,
+                    "the prompt serves \(multitask.taskCount) tasks; say which one (0 to \(multitask.taskCount - 1))")
+            }
+            values = multitask.values(ofTask: task)
         }
         self.path = path
         self.placement = placement
@@ -95,36 +113,6 @@ public struct PEFTFolder: Sendable {
         self.values = values
         baseName = configuration["base_model_name_or_path"]?.stringValue
         self.configuration = configuration
-    }
-
-    /// Multi-task prompt tuning: the prompt of task t is the shared one times `cols[t] @ rows[t]`, element by element.
-    private static func fold(
-        _ values: inout [Float], tokens: Int, width: Int, file: SafetensorsFile, task: Int?
-    ) throws {
-        let columns = try file.requireTensor(named: "prefix_task_cols")  // (task, token, rank)
-        let rows = try file.requireTensor(named: "prefix_task_rows")  // (task, rank, width)
-        let a = columns.dimensions, b = rows.dimensions
-        guard a.count == 3, b.count == 3, a[0] == b[0], a[1] == tokens, a[2] == b[1], b[2] == width else {
-            throw SoftPromptError(
-                .invalidPrompt, "the task matrices have the shapes \(columns.shapeText) and \(rows.shapeText)",
-                path: file.path)
-        }
-        guard let task = task ?? (a[0] == 1 ? 0 : nil), task >= 0, task < a[0] else {
-            throw SoftPromptError(
-                .unsupported, "the prompt serves \(a[0]) tasks; say which one (0 to \(a[0] - 1))", path: file.path)
-        }
-        let rank = a[2]
-        let left = try file.floats(of: columns)
-        let right = try file.floats(of: rows)
-        for token in 0..<tokens {
-            for d in 0..<width {
-                var factor: Float = 0
-                for r in 0..<rank {
-                    factor += left[(task * tokens + token) * rank + r] * right[(task * rank + r) * width + d]
-                }
-                values[token * width + d] *= factor
-            }
-        }
     }
 
     /// Ties the values to a base, once the caller vouches for it.

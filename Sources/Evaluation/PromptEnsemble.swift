@@ -1,5 +1,3 @@
-import PromptTuning
-
 /// Several prompts of one task that answer together (Lester et al. 2021, section 6): they were trained from other seeds or
 /// texts, err in other places, and together beat the best of them.
 public struct PromptEnsemble: Sendable {
@@ -28,30 +26,5 @@ public struct PromptEnsemble: Sendable {
         for own in scores { votes[best(own)] += 1 }
         let most = votes.max() ?? 0
         return labels.filter { votes[$0] == most }.max { sums[$0] < sums[$1] } ?? 0
-    }
-
-    /// The report of all prompts together, from the reports of each on the same rows by labels.
-    ///
-    /// Context and computation are sums: each prompt reads the row; times are those of one after another.
-    public func report(_ reports: [TaskReport], rows: [Example], labels: [String]) -> TaskReport {
-        precondition(!reports.isEmpty && reports.allSatisfy { $0.labelScores?.count == rows.count })
-        let scores = reports.compactMap(\.labelScores)
-        let answers = rows.indices.map { row in labels[choose(scores.map { $0[row] })] }
-        let correct = zip(answers, rows).count { $0 == $1.target }
-        let interval = Proportion(successes: correct, trials: rows.count).wilsonInterval()
-        var result = reports[0]
-        result.prompt = reports.map(\.prompt).joined(separator: " + ") + " (\(rule.rawValue))"
-        result.correct = correct
-        result.accuracy = Double(correct) / Double(max(rows.count, 1))
-        result.accuracyLow = interval.lowerBound
-        result.accuracyHigh = interval.upperBound
-        result.loss = nil
-        result.contextTokens = reports.reduce(0) { $0 + $1.contextTokens }
-        result.computedTokens = reports.reduce(0) { $0 + $1.computedTokens }
-        result.timeToFirstToken = reports.reduce(0) { $0 + $1.timeToFirstToken }
-        result.seconds = reports.reduce(0) { $0 + $1.seconds }
-        result.answers = answers
-        result.labelScores = nil
-        return result
     }
 }

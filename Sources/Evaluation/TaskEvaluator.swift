@@ -35,7 +35,7 @@ public struct TaskReport: Sendable, Codable {
     public var seconds: Double
     /// Answer of each row, in the order of the rows.
     public var answers: [String]
-    /// Log-probability of each label for each row; nil when answers were generated.
+    /// Log-probability of each label for each row, of several prompts the mean; nil when answers were generated.
     public var labelScores: [[Double]]?
 }
 
@@ -44,7 +44,7 @@ public struct TaskReport: Sendable, Codable {
 /// Rows share the text before them: the tokens that two consecutive requests have in common are computed once. The time
 /// to first token is measured apart, on requests that start with nothing but the attached prompt.
 public final class TaskEvaluator {
-    private let session: Session
+    private let session: any GenerationContext
     private let tokenizer: any Tokenizer
     private let template: ExampleTemplate
     private let labels: [String]
@@ -56,8 +56,8 @@ public final class TaskEvaluator {
 
     /// - Parameters:
     ///   - labels: the answers to choose from; needed for `Scoring.labels`.
-    ///   - session: carries the attached prompt, if any.
-    public init(session: Session, tokenizer: any Tokenizer, template: ExampleTemplate, labels: [String]) {
+    ///   - session: carries the attached prompt, if any; or several that answer together.
+    public init(session: any GenerationContext, tokenizer: any Tokenizer, template: ExampleTemplate, labels: [String]) {
         self.session = session
         self.tokenizer = tokenizer
         self.template = template
@@ -88,9 +88,10 @@ public final class TaskEvaluator {
             if shouldStop() { throw CancellationError() }
             switch scoring {
             case .labels:
-                let scores = try labelScores(requests[index])
-                let best = scores.indices.max { scores[$0] < scores[$1] } ?? 0
-                answers.append(labels[best])
+                // One run of scores for each prompt that answers.
+                let own = try labelScores(requests[index])
+                answers.append(labels[combination.choose(own)])
+                let scores = labels.indices.map { label in own.reduce(0) { $0 + $1[label] } / Double(own.count) }
                 allScores.append(scores)
                 if let target = labels.firstIndex(of: row.target) { loss -= scores[target] }
             case .generate:
@@ -101,31 +102,44 @@ public final class TaskEvaluator {
         let times = measuresTime ? try requests.prefix(Self.timedRequests).map(timeToFirstToken) : []
         let correct = zip(answers, rows).count { $0 == $1.target }
         let interval = Proportion(successes: correct, trials: rows.count).wilsonInterval()
-        let computed = Double(requests.reduce(0) { $0 + $1.count }) / Double(max(rows.count, 1))
+        let computed = Double(requests.reduce(0) { $0 + $1.count } * memberCount) / Double(max(rows.count, 1))
         return TaskReport(
             prompt: name, scoring: scoring, rows: rows.count, correct: correct,
             accuracy: Double(correct) / Double(max(rows.count, 1)), accuracyLow: interval.lowerBound,
             accuracyHigh: interval.upperBound, loss: scoring == .labels ? loss / Double(max(rows.count, 1)) : nil,
-            contextTokens: computed + Double(session.attachedCount), computedTokens: computed,
+            contextTokens: computed + Double(ensemble?.totalAttachedCount ?? session.attachedCount),
+            computedTokens: computed,
             timeToFirstToken: Percentile.median(times) ?? 0, seconds: (clock.now - started).seconds, answers: answers,
             labelScores: scoring == .labels ? allScores : nil)
     }
 
-    /// Log-probability of each label after the request.
-    private func labelScores(_ request: [Int]) throws -> [Double] {
-        let logits = try run(request)
-        let first = LogProbabilities(logits)
-        var scores = labelTokens.map { tokens in tokens.first.map { first[$0] } ?? 0 }
+    /// The session as several prompts, where it is that.
+    private var ensemble: SessionEnsemble? { session as? SessionEnsemble }
+    private var memberCount: Int { ensemble?.memberCount ?? 1 }
+    private var combination: PromptEnsemble { PromptEnsemble(rule: ensemble?.rule == .vote ? .vote : .mean) }
+
+    /// Log-probability of each label after the request, one run for each prompt.
+    private func labelScores(_ request: [Int]) throws -> [[Double]] {
+        /// A row of the logits that came last, by prompt.
+        func row(_ index: Int, of rows: UnsafeBufferPointer<Float>) -> [LogProbabilities] {
+            let width = session.model.shape.vocabularySize
+            guard let ensemble else {
+                return [LogProbabilities(UnsafeBufferPointer(rebasing: rows[index * width..<(index + 1) * width]))]
+            }
+            return (0..<memberCount).map { LogProbabilities(ensemble.logits(ofMember: $0, row: index)) }
+        }
+        var scores = row(0, of: try run(request)).map { first in
+            labelTokens.map { tokens in tokens.first.map { first[$0] } ?? 0 }
+        }
         let longer = labelTokens.indices.filter { labelTokens[$0].count > 1 }
         for label in longer {
             let tokens = labelTokens[label]
             let position = session.position
             let rows = try session.append(Array(tokens.dropLast()), logitCount: tokens.count - 1)
-            let width = session.model.shape.vocabularySize
             for index in 1..<tokens.count {
-                scores[label] +=
-                    LogProbabilities(
-                        UnsafeBufferPointer(rebasing: rows[(index - 1) * width..<index * width]))[tokens[index]]
+                for (member, probabilities) in row(index - 1, of: rows).enumerated() {
+                    scores[member][label] += probabilities[tokens[index]]
+                }
             }
             session.reset(to: position)
         }
@@ -145,7 +159,7 @@ public final class TaskEvaluator {
             text += decoder.append(token)
             let line = text.drop { $0.isWhitespace }
             if line.contains(where: \.isNewline) || session.remaining == 0 { break }
-            logits = try session.append([token])
+            logits = try session.append([token], logitCount: 1)
         }
         text += decoder.finish()
         let line = text.drop { $0.isWhitespace }.prefix { !$0.isNewline }
@@ -157,18 +171,18 @@ public final class TaskEvaluator {
         // The last token is always computed anew: its logits are what is asked for.
         let common = min(zip(request, resident).prefix { $0 == $1 }.count, request.count - 1)
         session.reset(to: session.attachedCount + common)
-        let logits = try session.append(Array(request[common...]))
+        let logits = try session.append(Array(request[common...]), logitCount: 1)
         resident = request
         return logits
     }
 
     /// Seconds until the first token of a request that finds nothing but the attached prompt in the cache.
     private func timeToFirstToken(_ request: [Int]) throws -> Double {
-        session.reset()
+        session.reset(to: nil)
         resident = []
         let clock = ContinuousClock()
         let started = clock.now
-        let logits = try session.append(request)
+        let logits = try session.append(request, logitCount: 1)
         _ = VectorMath.argmax(logits.baseAddress!, count: logits.count)
         return (clock.now - started).seconds
     }

@@ -31,10 +31,10 @@ public struct GenerationResult: Sendable {
 
 /// Continues a text in a session: prefill, then token by token until something ends it.
 public struct Generator {
-    private let session: Session
+    private let session: any GenerationContext
     private let tokenizer: any Tokenizer
 
-    public init(session: Session, tokenizer: any Tokenizer) {
+    public init(session: any GenerationContext, tokenizer: any Tokenizer) {
         self.session = session
         self.tokenizer = tokenizer
     }
@@ -94,7 +94,7 @@ public struct Generator {
         var firstAt = started
         sampler.observe(context)
         sampler.observe(prompt)
-        var logits = try reusesText ? session.replace(with: prompt).logits : session.append(prompt)
+        var logits = try reusesText ? session.replace(with: prompt).logits : session.append(prompt, logitCount: 1)
         var answer = AnswerText(tokenizer: tokenizer, stop: stop)
         var tokens: [Int] = []
         var choices: [TokenChoice] = []
@@ -125,7 +125,7 @@ public struct Generator {
                 break
             }
             if session.remaining == 0 || tokens.count == maximumTokens { break }
-            logits = try session.append([token])
+            logits = try session.append([token], logitCount: 1)
         }
         if answer.finish() { ending = .stopString }
         let last = answer.takeNew()

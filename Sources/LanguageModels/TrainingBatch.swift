@@ -94,6 +94,17 @@ public struct TrainingBatch: Sendable {
         self.weighing = weighing
     }
 
+    /// The same batch computed from its tokens: without activations, which belong to one prompt.
+    public var fromTokens: TrainingBatch {
+        guard firstLayer > 0 else { return self }
+        let plain = examples.map { example in
+            var example = example
+            example.activations = nil
+            return example
+        }
+        return TrainingBatch(plain, weighing: weighing)
+    }
+
     /// Positions that carry loss behind a prefix.
     public var targetCount: Int { examples.reduce(0) { $0 + $1.targets.count { $0.position >= 1 } } }
 }

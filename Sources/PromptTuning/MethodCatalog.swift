@@ -8,6 +8,7 @@ public enum MethodCatalog {
         PTuning.self,
         PTuningLSTM.self,
         ContextAwarePromptTuning.self,
+        MultitaskPromptTuning.self,
     ]
 
     /// The method called `name`.

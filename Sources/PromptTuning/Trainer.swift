@@ -1,5 +1,6 @@
 import Foundation
 import LanguageModels
+import Safetensors
 import SoftPrompts
 import Tokenization
 
@@ -31,7 +32,7 @@ public final class Trainer {
         }
         public let ending: Ending
         /// The best virtual tokens by dev score (the last ones where no evaluation was made), averaged over steps as
-        /// configured, in the layout of the method's placement.
+        /// configured, in the layout of the method's placement; of several tasks, one after the other.
         public let parameters: [Float]
         public let steps: Int
         public let losses: [Float]
@@ -43,18 +44,22 @@ public final class Trainer {
 
     public let configuration: TuningConfiguration
     public let method: any TuningMethod.Type
-    private let model: any LanguageModel
-    private let graph: any DifferentiableModel
-    private var objectives: ObjectiveMixture
+    /// How the tasks share parameters, where the method has tasks.
+    public let tasks: TaskFactors?
+    let model: any LanguageModel
+    let graph: any DifferentiableModel
+    var objectives: ObjectiveMixture
     private let schedule: LearningRateSchedule
     private let checkpointPath: String?
+    /// The other processes of this run, if there are any.
+    let exchange: (any GradientExchange)?
     private let identity: [String: String]
-    private var scratch: [Float] = []
+    var scratch: [Float] = []
     private var optimizer: any Optimizer
     private var state: TrainingState
 
     /// What the virtual tokens were before the first step, as the optimizer sees them.
-    private let initial: [Float]
+    let initial: [Float]
     /// Indices of parameters that never change.
     private let frozen: [Int]
 
@@ -107,20 +112,31 @@ public final class Trainer {
     ///   - graph: the model's differentiable form; a caller who needs it too keeps one copy of its weights.
     ///   - objectives: what is learned from.
     ///   - optimizerState: moments to go on with (`continue`); a checkpoint that is resumed has its own.
+    ///   - exchange: other processes that run the same; a step's `accumulation` batches are shared out among all of
+    ///     them, and the result is, bit for bit, that of one process. Checkpoints are process 0's.
     public init(
         model: any LanguageModel, graph: any DifferentiableModel, objectives: ObjectiveMixture,
         configuration: TuningConfiguration, initial: [Float], optimizerState: OptimizerState? = nil,
         forwardPrecision: ForwardPrecision = .float, identity: [String: String] = [:], checkpointPath: String? = nil,
-        resumes: Bool = false
+        resumes: Bool = false, exchange: (any GradientExchange)? = nil
     ) throws {
         try configuration.validate()
         self.configuration = configuration
         self.model = model
         self.graph = graph
         self.objectives = objectives
-        self.initial = initial
+        self.exchange = exchange
         method = try MethodCatalog.method(named: configuration.method)
-        let expected = method.parameterCount(tokens: configuration.tokens, shape: model.shape)
+        tasks = method.taskFactors(
+            tokens: configuration.tokens, tasks: configuration.tasks, rank: configuration.taskRank, shape: model.shape)
+        guard configuration.tasks == (tasks == nil ? 1 : objectives.parts.count) else {
+            throw TuningError(
+                code: .invalidSetting,
+                message:
+                    "\(method.name) cannot learn \(configuration.tasks) tasks from \(objectives.parts.count) data sets")
+        }
+        let expected =
+            tasks?.parameterCount ?? method.parameterCount(tokens: configuration.tokens, shape: model.shape)
         guard initial.count == expected else {
             throw TuningError(
                 code: .invalidSetting,
@@ -144,7 +160,22 @@ public final class Trainer {
         identity["configuration"] = try configuration.canonicalText()
         identity["forward_precision"] = forwardPrecision.rawValue
         self.identity = identity
-        if resumes, let checkpointPath, FileManager.default.fileExists(atPath: checkpointPath) {
+        try exchange?.check(identity)
+        // Another kind of processor may have rounded the start otherwise.
+        let begin = try exchange?.broadcast(initial) ?? initial
+        self.initial = begin
+        if let exchange {
+            let file =
+                resumes && exchange.isFirst
+                ? checkpointPath.flatMap { FileManager.default.contents(atPath: $0) } ?? Data() : Data()
+            let bytes = try exchange.broadcast(Array(file))
+            state =
+                bytes.isEmpty
+                ? TrainingState(parameters: begin)
+                : try TrainingState.read(
+                    SafetensorsFile(bytes: bytes, name: checkpointPath ?? "the checkpoint"), identity: identity,
+                    parameterCount: initial.count)
+        } else if resumes, let checkpointPath, FileManager.default.fileExists(atPath: checkpointPath) {
             state = try TrainingState.read(from: checkpointPath, identity: identity, parameterCount: initial.count)
         } else {
             state = TrainingState(parameters: initial)
@@ -215,7 +246,8 @@ public final class Trainer {
 
         func evaluateNow() throws {
             guard let evaluate, state.evaluations.last?.step != state.step else { return }
-            let evaluation = DevEvaluation(step: state.step, score: try evaluate(folded(state.average)))
+            let score = { try evaluate(self.folded(self.state.average)) }
+            let evaluation = DevEvaluation(step: state.step, score: try exchange?.broadcast(score) ?? score())
             state.evaluations.append(evaluation)
             if state.bestEvaluation.map({ evaluation.score.isBetter(than: $0.score) }) ?? true {
                 state.bestEvaluation = evaluation
@@ -227,7 +259,7 @@ public final class Trainer {
             report(evaluation)
         }
         func checkpoint() throws {
-            guard let checkpointPath else { return }
+            guard let checkpointPath, exchange?.isFirst ?? true else { return }
             state.seconds = earlierSeconds + (clock.now - started).seconds
             state.optimizer = optimizer.state
             try state.write(to: checkpointPath, identity: identity)
@@ -242,7 +274,8 @@ public final class Trainer {
             try checkpoint()
         }
         while state.step < configuration.steps {
-            if shouldStop() {
+            let stops = shouldStop()
+            if try exchange?.anyone(stops) ?? stops {
                 ending = .interrupted
                 break
             }
@@ -274,60 +307,9 @@ public final class Trainer {
     /// Parameters as the optimizer sees them: those of the best evaluation where there was one.
     public var keptParameters: [Float] { state.bestEvaluation == nil ? state.average : state.best }
 
-    /// Virtual tokens out of parameters.
-    private func folded(_ parameters: [Float]) -> [Float] {
-        method.fold(parameters, tokens: configuration.tokens, shape: model.shape)
-    }
-
-    /// Loss of the start, and of the bare base, on the first batches: a start that is much worse will not recover.
-    ///
-    /// - Parameter batches: how many.
-    public func startingLosses(batches: Int = 2) throws -> (start: Double, bare: Double) {
-        var objectives = self.objectives
-        var start = 0.0, bare = 0.0
-        let tokens = folded(initial)
-        for step in 0..<batches {
-            let batch = objectives.batch(step: step, size: configuration.batchSize)
-            start += try tokens.withUnsafeBufferPointer {
-                try graph.loss(
-                    of: batch, prompt: method.view($0.baseAddress!, tokens: configuration.tokens), gradient: nil
-                ).loss
-            }
-            bare += try graph.loss(of: batch, prompt: .none, gradient: nil).loss
-        }
-        return (start / Double(batches), bare / Double(batches))
-    }
-
-    /// Seconds a step takes, measured on the first batches; nothing is changed.
-    public func secondsPerStep() throws -> Double {
-        var objectives = self.objectives
-        let tokens = folded(initial)
-        var gradient = [Float](repeating: 0, count: tokens.count)
-        scratch = gradient
-        var seconds = 0.0
-        // The first step pays for memory that later ones reuse.
-        for step in 0..<2 {
-            let batch = objectives.batch(step: step, size: configuration.batchSize)
-            let start = ContinuousClock.now
-            _ = try gather(batch, folded: tokens, into: &gradient, share: 1)
-            seconds = (ContinuousClock.now - start).seconds
-        }
-        return seconds * Double(configuration.accumulation)
-    }
-
-    /// Adds the gradient of one batch, times `share`, to `gradient`; returns the batch's loss.
-    private func gather(_ batch: TrainingBatch, folded: [Float], into gradient: inout [Float], share: Float) throws
-        -> Double
-    {
-        let tokens = configuration.tokens
-        return try folded.withUnsafeBufferPointer { folded in
-            try scratch.withUnsafeMutableBufferPointer { buffer in
-                let result = try graph.loss(
-                    of: batch, prompt: method.view(folded.baseAddress!, tokens: tokens), gradient: buffer.baseAddress!)
-                for index in gradient.indices { gradient[index] += share * buffer[index] }
-                return result.loss
-            }
-        }
+    /// Virtual tokens out of parameters; those of several tasks one after the other.
+    func folded(_ parameters: [Float]) -> [Float] {
+        tasks?.prompts(parameters) ?? method.fold(parameters, tokens: configuration.tokens, shape: model.shape)
     }
 
     /// One optimizer step; returns the batch's loss.
@@ -335,22 +317,11 @@ public final class Trainer {
         let tokens = configuration.tokens
         let folded = folded(state.parameters)
         let parts = configuration.accumulation
-        let batches = (0..<parts).map { part in
-            objectives.batch(step: state.step * parts + part, size: configuration.batchSize)
-        }
-        // Together the parts count as one batch: by their targets where the loss is their mean, else evenly.
-        let isMean = batches.allSatisfy { $0.weighing == nil }
-        let sizes = batches.map { isMean ? Double($0.targetCount) : 1 }
-        let total = sizes.reduce(0, +)
-        var loss = 0.0
         var foldedGradient = [Float](repeating: 0, count: folded.count)
-        if scratch.count != folded.count { scratch = [Float](repeating: 0, count: folded.count) }
-        for (batch, size) in zip(batches, sizes) {
-            loss +=
-                try size / total
-                * gather(batch, folded: folded, into: &foldedGradient, share: Float(size / total))
-        }
-        if configuration.frozenTokenCount > 0 || method.firstTrainedLayer(shape: model.shape) > 0 {
+        let loss = try gather(
+            portions(of: &objectives, from: state.step * parts, count: parts), folded: folded, into: &foldedGradient)
+        // Tasks share matrices between their tokens: none of them stays as it is.
+        if tasks == nil, configuration.frozenTokenCount > 0 || method.firstTrainedLayer(shape: model.shape) > 0 {
             foldedGradient.withUnsafeMutableBufferPointer {
                 guard let base = $0.baseAddress else { return }
                 method.freeze(
@@ -358,9 +329,10 @@ public final class Trainer {
             }
         }
         gradient =
-            method.isReparameterised
-            ? method.unfold(foldedGradient, parameters: state.parameters, tokens: tokens, shape: model.shape)
-            : foldedGradient
+            tasks?.gradient(foldedGradient, parameters: state.parameters)
+            ?? (method.isReparameterised
+                ? method.unfold(foldedGradient, parameters: state.parameters, tokens: tokens, shape: model.shape)
+                : foldedGradient)
         let norm = gradient.withUnsafeBufferPointer { GradientClipping.norm($0) }
         guard loss.isFinite, norm.isFinite else {
             throw TuningError(

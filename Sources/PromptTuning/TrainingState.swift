@@ -86,10 +86,14 @@ struct TrainingState {
 
     /// - Throws: `TuningError.invalidCheckpoint` when the file is damaged or another run's, naming what differs.
     static func read(from path: String, identity: [String: String], parameterCount: Int) throws -> TrainingState {
+        try read(SafetensorsFile(path: path), identity: identity, parameterCount: parameterCount)
+    }
+
+    /// The same of a file that is open, or of another process.
+    static func read(_ file: SafetensorsFile, identity: [String: String], parameterCount: Int) throws -> TrainingState {
         func fail(_ message: String) -> TuningError {
-            TuningError(code: .invalidCheckpoint, message: "\(path): \(message)")
+            TuningError(code: .invalidCheckpoint, message: "\(file.path): \(message)")
         }
-        let file = try SafetensorsFile(path: path)
         let metadata = Dictionary(
             (file.metadata ?? []).map { ($0.key, $0.value) }, uniquingKeysWith: { first, _ in first })
         guard metadata["schema"] == schema else {

@@ -47,6 +47,11 @@ public struct TuningConfiguration: Sendable, Equatable, Codable {
     /// Virtual tokens at the front that stay as they are, of an older prompt that is appended to.
     public var keptTokens = 0
 
+    /// Data sets that are learned at once, each as a task with a prompt of its own (multitask prompt tuning).
+    public var tasks = 1
+    /// Rank of each task's matrix.
+    public var taskRank = 1
+
     /// Virtual tokens at the front that stay as they began.
     public var frozenTokenCount: Int { max(keptTokens, freezesFirstToken ? 1 : 0) }
 
@@ -79,6 +84,16 @@ public struct TuningConfiguration: Sendable, Equatable, Codable {
         self.seed = seed
     }
 
+    /// The settings under which the prompt of one task, folded from what several shared, goes on alone.
+    public var ofPlainPrompt: TuningConfiguration {
+        guard tasks > 1 || method == MultitaskPromptTuning.name else { return self }
+        var result = self
+        result.method = PromptTuningMethod.name
+        result.tasks = 1
+        result.taskRank = 1
+        return result
+    }
+
     /// The settings as JSON with sorted keys: equal texts mean equal runs.
     public func canonicalText() throws -> String {
         let encoder = JSONEncoder()
@@ -107,6 +122,8 @@ public struct TuningConfiguration: Sendable, Equatable, Codable {
             if !condition { throw TuningError(code: .invalidSetting, message: message) }
         }
         _ = try MethodCatalog.method(named: method)
+        try require((1...4096).contains(tasks), "a run learns 1…4096 tasks, not \(tasks)")
+        try require((1...256).contains(taskRank), "the rank of a task's matrix must be 1…256, not \(taskRank)")
         try require((1...65_536).contains(tokens), "virtual tokens must be 1…65536, not \(tokens)")
         try require(steps >= 1 && steps <= 100_000_000, "steps must be at least 1, not \(steps)")
         try require(

@@ -43,6 +43,10 @@ public protocol TuningMethod: Sendable {
     /// The gradient with respect to the parameters, from the one with respect to the virtual tokens.
     static func unfold(_ gradient: [Float], parameters: [Float], tokens: Int, shape: DecoderShape) -> [Float]
 
+    /// How several tasks share parameters, for methods that learn several data sets at once, each with its own prompt; nil
+    /// for the others, which make one prompt of all. Where it is there, it stands for `fold`, `unfold` and the counts.
+    static func taskFactors(tokens: Int, tasks: Int, rank: Int, shape: DecoderShape) -> TaskFactors?
+
     /// Neighbouring virtual-token floats that form one vector: an embedding, or a head's key or value.
     static func vectorWidth(shape: DecoderShape) -> Int
 
@@ -74,6 +78,7 @@ extension TuningMethod {
     }
 
     public static var isReparameterised: Bool { false }
+    public static func taskFactors(tokens: Int, tasks: Int, rank: Int, shape: DecoderShape) -> TaskFactors? { nil }
     public static func fold(_ parameters: [Float], tokens: Int, shape: DecoderShape) -> [Float] { parameters }
     public static func unfold(
         _ gradient: [Float], parameters: [Float], tokens: Int, shape: DecoderShape

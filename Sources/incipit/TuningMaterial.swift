@@ -45,6 +45,9 @@ struct TuningMaterial {
         return nil
     }
 
+    /// All files, the main one first, with their shares of a batch.
+    var weightedFiles: [(file: TrainingFile, weight: Double)] { [(main, 1)] + others }
+
     /// The hand-written prompt that a run begins with when none was given.
     func defaultText(method: any TuningMethod.Type) throws -> String {
         switch main.content {
@@ -67,7 +70,7 @@ struct TuningMaterial {
     ) throws -> ObjectiveMixture {
         let layer = others.isEmpty ? method.firstTrainedLayer(shape: loaded.model.shape) : 0
         var parts: [ObjectiveMixture.Part] = []
-        for (file, weight) in [(main, 1.0)] + others.map({ ($0.file, $0.weight) }) {
+        for (file, weight) in weightedFiles {
             var objective = try self.objective(file, .train, loaded, graph, configuration)
             if layer > 0, let supervised = objective as? SupervisedObjective {
                 objective = try CachedActivations.over(
@@ -100,7 +103,7 @@ struct TuningMaterial {
     }
 
     /// SHA-256 of a file, as registries write it.
-    private static func digest(ofFile path: String) throws -> String {
+    static func digest(ofFile path: String) throws -> String {
         let file = try MappedFile(path: path)
         var hasher = DigestHasher(algorithm: .sha256)
         hasher.update(file.unsafeBytes)
@@ -128,63 +131,13 @@ enum ChatTemplateSource {
 
 // The steps of `tune` besides the run itself.
 extension TuneCommand {
-    /// Text if any was given, what --init says otherwise, and by default the instruction the data suggests.
-    func chooseInitialization(_ material: TuningMaterial) throws -> PromptInitialization {
-        switch initKind ?? "text" {
-        case "text":
-            return .text(try initText ?? material.defaultText(method: try MethodCatalog.method(named: method)))
-        case "vocabulary": return .vocabulary(seed: seed)
-        case "zero": return .zero
-        default:
-            throw CommandFailure(.usage, "--init must be text, vocabulary or zero, not “\(initKind ?? "")”")
-        }
-    }
-
-    /// The stored prompt to begin with, checked against model and method.
-    func warmStart(
-        _ loaded: LoadedModel, home: Home, method: any TuningMethod.Type
-    ) async throws -> (prompt: SoftPrompt, digest: String)? {
-        guard let from else { return nil }
-        let resolved = try await AttachmentOptions.resolve(from, for: loaded, home: home)
-        guard resolved.prompt.placement == method.placement else {
-            throw CommandFailure(
-                .usage,
-                "\(from) enters at \(resolved.prompt.placement.rawValue) and \(method.name) trains "
-                    + "\(method.placement.rawValue); choose another --method (see `incipit methods`)")
-        }
-        if let tokens, tokens != resolved.prompt.virtualTokenCount {
-            throw CommandFailure(
-                .usage,
-                "\(from) has \(resolved.prompt.virtualTokenCount) virtual tokens; leave out --tokens or make it that")
-        }
-        let digest = try await PromptStore(home: home).registry.load(from).record.digest.description
-        return (resolved.prompt, digest)
-    }
-
-    /// Refuses a start that is much worse than no prompt at all; words are only warned of, for there is no better advice.
-    func checkStart(_ trainer: Trainer) throws {
-        let losses = try trainer.startingLosses()
-        guard !(losses.start <= losses.bare + 0.5) else { return }
-        let finding = String(
-            format: "the start is bad: its loss is %.2f where the bare model has %.2f. ", losses.start, losses.bare)
-        if from == nil, (initKind ?? "text") == "text" {
-            return Output.note(
-                "warning: \(finding)Other words (--init-text) or more of them (--tokens) may learn faster")
-        }
-        throw CommandFailure(
-            .usage,
-            finding
-                + "Begin from words with --init-text \"…\" (the prompt you would write by hand), or add --any-start to "
-                + "train from here all the same")
-    }
-
-    /// How parameters are scored on dev; nil where there are no dev rows.
-    func evaluation(
-        _ material: TuningMaterial, _ loaded: LoadedModel, _ graph: any DifferentiableModel,
+    /// How virtual tokens are scored on the dev rows of a file; nil where there are none.
+    func scoring(
+        _ file: TrainingFile, _ material: TuningMaterial, _ loaded: LoadedModel, _ graph: any DifferentiableModel,
         _ configuration: TuningConfiguration, _ method: any TuningMethod.Type
     ) throws -> (([Float]) throws -> DevScore)? {
         let count = configuration.tokens
-        if let dataset = material.labelled {
+        if case .labelled(let dataset) = file.content {
             if dataset[.dev].isEmpty { return nil }
             let scoring = DevScoring(
                 model: loaded.model, tokenizer: loaded.tokenizer, examples: dataset[.dev], labels: dataset.labels,
@@ -196,10 +149,10 @@ extension TuneCommand {
                         entry: method.placement == .keysAndValues ? .cache(values) : .input(values)))
             }
         }
-        guard material.main.has(.dev) else { return nil }
+        guard file.has(.dev) else { return nil }
         var whole = configuration
         whole.tokenDropout = 0
-        let dev = try material.objective(material.main, .dev, loaded, graph, whole)
+        let dev = try material.objective(file, .dev, loaded, graph, whole)
         return { values in
             var total = 0.0
             var weight = 0.0
@@ -218,6 +171,28 @@ extension TuneCommand {
         }
     }
 
+    /// How a run is scored on dev: by the main file, or by the mean over all tasks, each under its own prompt; nil where
+    /// there are no dev rows.
+    func evaluation(
+        of scorers: [(([Float]) throws -> DevScore)?]
+    ) -> (([Float]) throws -> DevScore)? {
+        guard scorers.contains(where: { $0 != nil }) else { return nil }
+        if scorers.count == 1 { return scorers[0] }
+        return { values in
+            let size = values.count / scorers.count
+            var scores: [DevScore] = []
+            for (index, scorer) in scorers.enumerated() {
+                guard let scorer else { continue }
+                scores.append(try scorer(Array(values[index * size..<(index + 1) * size])))
+            }
+            let count = Double(scores.count)
+            let accuracies = scores.compactMap(\.accuracy)
+            return DevScore(
+                loss: scores.reduce(0) { $0 + $1.loss } / count,
+                accuracy: accuracies.count == scores.count ? accuracies.reduce(0, +) / count : nil)
+        }
+    }
+
     private struct Plan: Encodable {
         let method: String
         let virtualTokens, parameters, trainingRows, steps: Int
@@ -227,15 +202,15 @@ extension TuneCommand {
 
     /// What a run would take: counted where it can be, measured on two batches where not.
     func plan(
-        _ trainer: Trainer, graph: any DifferentiableModel, initial: [Float], shape: DecoderShape,
-        method: any TuningMethod.Type, items: Int
+        _ trainer: Trainer, _ graph: any DifferentiableModel, _ initial: [Float], _ shape: DecoderShape,
+        _ method: any TuningMethod.Type, items: Int
     ) throws {
         let configuration = trainer.configuration
         let perStep = try trainer.secondsPerStep()
         let values = method.placement == .keysAndValues ? shape.keyValueElementsPerToken : shape.hiddenSize
         let plan = Plan(
             method: method.name, virtualTokens: configuration.tokens, parameters: initial.count, trainingRows: items,
-            steps: configuration.steps, artifactBytes: configuration.tokens * values * 4,
+            steps: configuration.steps, artifactBytes: configuration.tasks * configuration.tokens * values * 4,
             weightBytes: graph.residentByteCount,
             // Parameters, their mean, the best, gradient and two moments.
             optimizerBytes: initial.count * 4 * 6, peakMemoryBytes: SystemMemory.peakResident,

@@ -12,7 +12,11 @@ enum TinyTask {
     static func tune(
         _ name: String, method: String = "prefix-tuning", steps: Int = 40, tokens: Int? = 4, more: [String] = []
     ) -> [String] {
-        ["tune", model, "--data", data, "--name", name, "--method", method, "--steps", "\(steps)"]
+        // A few tokens of text are a bad start for a model this small.
+        [
+            "tune", model, "--data", data, "--name", name, "--method", method, "--steps", "\(steps)",
+            "--allow-bad-start",
+        ]
             + (tokens.map { ["--tokens", "\($0)"] } ?? []) + more
     }
 }

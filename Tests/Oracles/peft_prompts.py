@@ -3,6 +3,8 @@
 
 For each type: PEFT makes an adapter on the tiny model with random values and saves it; Incipit imports it (folding what has
 to be folded), exports it; PEFT loads the export; logits must be those of the original adapter. Pickles must be refused.
+The other way, a multitask prompt learned here on two data sets: PEFT loads what --export-tasks wrote and gives, for each
+task, the logits of the plain prompt that was stored; and its AVERAGE_SOURCE_TASKS is the start of --from-tasks.
 
 usage: peft_prompts.py --incipit PATH --model HF_FOLDER --gguf GGUF
 """
@@ -47,11 +49,58 @@ def logits(model, ids, task=None):
         return model(input_ids=ids, attention_mask=torch.ones_like(ids), **extra).logits[0, -ids.shape[1]:].double()
 
 
+def multitask(incipit, folder, args, ids) -> int:
+    """A source training of ours in PEFT; returns the number of failures."""
+    failures = 0
+    rows = [json.loads(line) for line in open(args.data, encoding="utf-8")]
+    labels = sorted({row["target"] for row in rows})
+    turned = pathlib.Path(folder, "turned.jsonl")
+    turned.write_text("".join(
+        json.dumps({**row, "target": labels[(labels.index(row["target"]) + 1) % len(labels)]}) + "\n" for row in rows))
+    tune = ["tune", args.gguf, "--method", "multitask-prompt-tuning", "--allow-bad-start"]
+    tasks = f"{folder}/tasks"
+    incipit(*tune, "--data", args.data, "--mix", f"{turned}=1", "--name", "oracle/tasks", "--tokens", str(TOKENS),
+            "--steps", "60", "--task-rank", "2", "--learning-rate", "0.03", "--patience", "0", "--export-tasks", tasks)
+
+    def fresh():
+        return AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32)
+
+    def compare(what, want, name):
+        exported = f"{folder}/{name.replace('/', '-')}-plain"
+        incipit("prompt", "export", name, exported, "--peft")
+        have = logits(PeftModel.from_pretrained(fresh(), exported).eval(), ids)
+        error = (want - have).abs().max().item()
+        cosine = torch.nn.functional.cosine_similarity(want.flatten(), have.flatten(), dim=0).item()
+        good = cosine >= 0.9999 and error < 1e-3
+        print(f"{'ok  ' if good else 'FAIL'} {what}: cosine {cosine:.7f}, largest difference {error:.2e}")
+        return 0 if good else 1
+
+    source = PeftModel.from_pretrained(fresh(), tasks).eval()
+    data_name = pathlib.Path(args.data).stem.replace("_", "-")
+    all_logits = []
+    for task, name in enumerate([data_name, "turned"]):
+        all_logits.append(logits(source, ids, task))
+        failures += compare(f"our multitask export, task {task}", all_logits[-1], f"oracle/tasks/{name}")
+    if (all_logits[0] - all_logits[1]).abs().max().item() < 1e-2:
+        print("FAIL the two tasks' prompts do the same")
+        failures += 1
+    averaged = get_peft_model(fresh(), MultitaskPromptTuningConfig(
+        task_type="CAUSAL_LM", num_virtual_tokens=TOKENS, num_tasks=1, num_ranks=2,
+        prompt_tuning_init="AVERAGE_SOURCE_TASKS",
+        prompt_tuning_init_state_dict_path=f"{tasks}/adapter_model.safetensors")).eval()
+    # One step at a rate of nothing stores the start itself.
+    incipit(*tune, "--data", args.data, "--name", "oracle/adapted", "--steps", "1", "--learning-rate", "1e-20",
+            "--from-tasks", tasks)
+    failures += compare("our start from the average of PEFT's tasks", logits(averaged, ids, 0), "oracle/adapted")
+    return failures
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--incipit", required=True)
     parser.add_argument("--model", required=True)
     parser.add_argument("--gguf", required=True)
+    parser.add_argument("--data", default=str(pathlib.Path(__file__).parents[2] / "Fixtures/Data/tiny-kinds.jsonl"))
     args = parser.parse_args()
     torch.manual_seed(7)
     ids = torch.tensor([[3, 17, 42, 8, 61, 9, 30]])
@@ -98,6 +147,7 @@ def main() -> int:
             failures += not good
             print(f"{'ok  ' if good else 'FAIL'} {name}: cosine {cosine:.7f}, largest difference {error:.2e} (prompt moves {moved:.2f})")
 
+        failures += multitask(incipit, folder, args, ids)
         pickled = pathlib.Path(folder, "pickled")
         pickled.mkdir()
         (pickled / "adapter_config.json").write_text(json.dumps({"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 1}))

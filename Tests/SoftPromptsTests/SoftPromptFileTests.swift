@@ -187,6 +187,7 @@ struct SoftPromptFileTests {
         "adapters that are no soft prompts are refused with the reason",
         arguments: [
             (["peft_type": "LORA", "num_virtual_tokens": 2], "no soft prompt"),
+            (["peft_type": "ADAPTION_PROMPT", "adapter_len": 2], "gate"),
             (["peft_type": "PROMPT_TUNING", "num_virtual_tokens": 2, "num_transformer_submodules": 2], "encoder"),
             (["peft_type": "PROMPT_TUNING"], "num_virtual_tokens"), ([:], "peft_type"),
             (["peft_type": "PROMPT_TUNING", "num_virtual_tokens": 3], "3 rows"),

@@ -89,19 +89,35 @@ public struct ObjectiveMixture: Sendable {
     /// Tokens of the longest sequence of any part.
     public var longestSequence: Int { parts.map(\.objective.longestSequence).max() ?? 0 }
 
-    /// The batch of a step. Going forward costs nothing besides; going back counts again from the start.
-    public mutating func batch(step: Int, size: Int) -> TrainingBatch {
+    /// What a step takes of one part.
+    public struct Share: Sendable {
+        /// Index in `parts`.
+        public let part: Int
+        public let batch: TrainingBatch
+        /// What the part's mean loss counts in the step's.
+        public let share: Double
+    }
+
+    /// The batch of a step, as the shares of the parts in it.
+    public mutating func shares(step: Int, size: Int) -> [Share] {
         advance(to: step * size)
         var items = Array(repeating: [Int](), count: parts.count)
         for _ in 0..<size {
             let part = nextPart()
             items[part].append(orders[part].example(at: drawn[part] - 1))
         }
-        let used = parts.indices.filter { !items[$0].isEmpty }
-        let batches = used.map { parts[$0].objective.batch(items[$0], step: step) }
-        if parts.count == 1, parts[0].scale == 1, let only = batches.first { return only }
-        let shares = used.map { Double(items[$0].count) / Double(size) * parts[$0].scale }
-        return Self.combine(batches, shares: shares)
+        return parts.indices.filter { !items[$0].isEmpty }.map { index in
+            Share(
+                part: index, batch: parts[index].objective.batch(items[index], step: step),
+                share: Double(items[index].count) / Double(size) * parts[index].scale)
+        }
+    }
+
+    /// The batch of a step. Going forward costs nothing besides; going back counts again from the start.
+    public mutating func batch(step: Int, size: Int) -> TrainingBatch {
+        let shares = shares(step: step, size: size)
+        if parts.count == 1, parts[0].scale == 1, let only = shares.first { return only.batch }
+        return Self.combine(shares.map(\.batch), shares: shares.map(\.share))
     }
 
     private mutating func advance(to wanted: Int) {

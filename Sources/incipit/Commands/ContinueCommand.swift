@@ -219,7 +219,7 @@ struct ContinueCommand: AsyncParsableCommand {
                     + "--old FILE")
         }
         guard let record = parent.training["configuration"],
-            let configuration = try? TuningConfiguration(json: Data(record.canonicalBytes()))
+            let configuration = (try? TuningConfiguration(json: Data(record.canonicalBytes())))?.ofPlainPrompt
         else {
             throw CommandFailure(.data, "\(prompt) does not say how it was trained; `incipit tune` records it")
         }

@@ -32,10 +32,7 @@ struct EvalCommand: AsyncParsableCommand {
     @Option(help: "How a row becomes text; {input} stands for its input.") var template = ExampleTemplate.standard
         .prompt
     @Option(help: "Score this many rows only.") var limit: Int?
-    @Option(help: "A further prompt that answers together with --attach; may be given several times.")
-    var also: [String] = []
-    @Option(help: "How several prompts answer together: mean (of the labels' log-probabilities) or vote.")
-    var combine = PromptEnsemble.Rule.mean
+    @OptionGroup var ensemble: EnsembleOptions
     @Flag(help: "Print JSON.") var json = false
 
     private struct Report: Encodable {
@@ -54,12 +51,7 @@ struct EvalCommand: AsyncParsableCommand {
         if prompt != nil && attachment.attach != nil {
             throw ValidationError("--prompt and --attach exclude each other: one prompt is scored at a time.")
         }
-        if !also.isEmpty && attachment.attach == nil {
-            throw ValidationError("--also adds to the prompt of --attach; give that first.")
-        }
-        if !also.isEmpty && scoring == .generate {
-            throw ValidationError("prompts answer together by label; --also does not go with --scoring generate.")
-        }
+        try ensemble.check(attachment)
         if shots < 1 { throw ValidationError("--shots must be at least 1.") }
         if let limit, limit < 1 { throw ValidationError("--limit must be at least 1.") }
     }
@@ -82,14 +74,18 @@ struct EvalCommand: AsyncParsableCommand {
         let attached = try await attachment.resolve(for: loaded, home: home)
         let session = try Session(model: loaded.model, attachment: attached?.attachment)
         let written = handWritten(dataset, labels: labels)
+        let context = try await ensemble.context(attachment, attached, session: session, loaded: loaded)
         let evaluator = TaskEvaluator(
-            session: session, tokenizer: loaded.tokenizer, template: try ExampleTemplate(prompt: template),
+            session: context, tokenizer: loaded.tokenizer, template: try ExampleTemplate(prompt: template),
             labels: labels)
+        let name =
+            ensemble.isUsed
+            ? "\(ensemble.also.count + 1) prompts by \(ensemble.combine.rawValue)" : attachment.attach ?? written.name
         let line = ProgressLine()
-        var result: TaskReport
+        let result: TaskReport
         do {
             result = try evaluator.evaluate(
-                rows, prompt: written, name: attachment.attach ?? written.name, scoring: scoring,
+                rows, prompt: written, name: name, scoring: scoring,
                 shouldStop: { Interrupt.isRequested },
                 progress: { done in
                     line.update("\(ProgressLine.bar(Double(done) / Double(rows.count))) \(done)/\(rows.count) rows")
@@ -98,11 +94,6 @@ struct EvalCommand: AsyncParsableCommand {
         } catch is CancellationError {
             line.finish()
             throw CommandFailure(.interrupted, "interrupted; nothing was stored")
-        }
-        if !also.isEmpty {
-            let single = result
-            result = try await together(
-                single, rows: rows, labels: labels, loaded: loaded, home: home, scoring: scoring)
         }
         if json {
             return try Output.json(
@@ -128,32 +119,6 @@ struct EvalCommand: AsyncParsableCommand {
                 ]))
     }
 
-    /// Scores the further prompts and answers with all of them.
-    private func together(
-        _ first: TaskReport, rows: [Example], labels: [String], loaded: LoadedModel, home: Home, scoring: Scoring
-    ) async throws -> TaskReport {
-        guard scoring == .labels else {
-            throw CommandFailure(.usage, "prompts answer together by label, and these rows have none")
-        }
-        var reports = [first]
-        for name in also {
-            let attached = try await AttachmentOptions.resolve(
-                name, allowRelatedBase: attachment.allowRelatedBase, for: loaded, home: home)
-            let evaluator = TaskEvaluator(
-                session: try Session(model: loaded.model, attachment: attached.attachment),
-                tokenizer: loaded.tokenizer,
-                template: try ExampleTemplate(prompt: template), labels: labels)
-            do {
-                reports.append(
-                    try evaluator.evaluate(
-                        rows, prompt: .none, name: name, scoring: scoring, shouldStop: { Interrupt.isRequested }))
-            } catch is CancellationError {
-                throw CommandFailure(.interrupted, "interrupted; nothing was stored")
-            }
-        }
-        return PromptEnsemble(rule: combine).report(reports, rows: rows, labels: labels)
-    }
-
     private func handWritten(_ dataset: Dataset, labels: [String]) -> HandWrittenPrompt {
         let text = instruction ?? HandWrittenPrompt.defaultInstruction(labels: labels)
         switch prompt ?? (attachment.attach == nil ? "zero-shot" : "none") {
@@ -167,6 +132,5 @@ struct EvalCommand: AsyncParsableCommand {
     }
 }
 
-extension PromptEnsemble.Rule: ExpressibleByArgument {}
 extension Scoring: ExpressibleByArgument {}
 extension DatasetSplit: ExpressibleByArgument {}

@@ -13,6 +13,7 @@ struct RunCommand: AsyncParsableCommand {
             written as it is made; figures go to standard error with --stats.
 
               incipit run MODEL --attach team/task:v1 "a large freshwater fish"
+              incipit run MODEL --attach team/task:v1 --also team/task:v2 --also team/task:v3 "a large freshwater fish"
               incipit run MODEL "The capital of France is"
               incipit run MODEL --chat --system "Answer in one word." "What is the capital of France?"
               incipit run MODEL --chat --json-schema '{"properties": {"city": {"type": "string"}}}' "…" 
@@ -20,12 +21,14 @@ struct RunCommand: AsyncParsableCommand {
 
             A prompt trained on rows of the form “{input}\\nAnswer:” sees the text in that same form; --raw gives the model \
             the text as it is. With --chat the text is a user's message in the model's chat template; nothing in it can \
-            become a control token. With --grammar (GBNF) or --json-schema the answer obeys it to the letter: tokens that \
+            become a control token. With --also several prompts answer together, all in one batch: by the mean of their \
+            logits, or by vote (--combine). With --grammar (GBNF) or --json-schema the answer obeys it to the letter: tokens that \
             would break it are never drawn. The same seed gives the same text for any number of threads.
             """)
 
     @OptionGroup var options: ModelOptions
     @OptionGroup var attachment: AttachmentOptions
+    @OptionGroup var ensemble: EnsembleOptions
     @OptionGroup var sampling: SamplingOptions
     @OptionGroup var grammar: GrammarOptions
     @OptionGroup var chat: ChatOptions
@@ -55,6 +58,7 @@ struct RunCommand: AsyncParsableCommand {
             if !json { throw ValidationError("--logprobs needs --json, where the probabilities are written.") }
             if !(0...100).contains(logprobs) { throw ValidationError("--logprobs must lie in 0…100, not \(logprobs).") }
         }
+        try ensemble.check(attachment, session: session)
         if chat.isGiven, !chatMode { throw ValidationError("--system and --chat-template need --chat.") }
         if chatMode, special {
             throw ValidationError("--chat and --special exclude each other: a message is only text.")
@@ -126,7 +130,9 @@ struct RunCommand: AsyncParsableCommand {
                 form.map { $0.replacingOccurrences(of: "{input}", with: input) } ?? input, parseSpecial: special,
                 addSpecial: true)
         }
-        let generator = Generator(session: session, tokenizer: tokenizer)
+        let context = try await ensemble.context(
+            attachment, resolved, session: session, loaded: loaded, cacheElement: sampling.cacheElement)
+        let generator = Generator(session: context, tokenizer: tokenizer)
         Interrupt.listen()
         let result = try generator.generate(
             tokens: prompt, settings: settings, maximumTokens: sampling.maxTokens, stop: sampling.stop,
@@ -137,7 +143,7 @@ struct RunCommand: AsyncParsableCommand {
             return try Output.json(
                 Report(
                     text: result.text, ending: result.ending.rawValue, promptTokens: result.promptTokens,
-                    attachedTokens: session.attachedCount, generatedTokens: result.tokens.count,
+                    attachedTokens: context.attachedCount, generatedTokens: result.tokens.count,
                     timeToFirstTokenMilliseconds: result.timeToFirstToken * 1000,
                     tokensPerSecond: result.tokensPerSecond,
                     logprobs: logprobs == nil ? nil : result.choices.map { Place($0, tokenizer) }))
@@ -145,7 +151,7 @@ struct RunCommand: AsyncParsableCommand {
         Output.stream("\n")
         if stats {
             Output.note(
-                "\(result.promptTokens) tokens read, \(session.attachedCount) attached, \(result.tokens.count) written; "
+                "\(result.promptTokens) tokens read, \(context.attachedCount) attached, \(result.tokens.count) written; "
                     + "first after \(Output.milliseconds(result.timeToFirstToken)), then "
                     + String(format: "%.1f tokens/s", result.tokensPerSecond) + " (\(result.ending.rawValue))")
         }

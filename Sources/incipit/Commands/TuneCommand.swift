@@ -1,12 +1,8 @@
 import ArgumentParser
-import ByteIO
-import Evaluation
+import DataParallel
 import Foundation
-import Generation
 import LanguageModels
-import OCIArtifacts
 import PromptTuning
-import SoftPrompts
 
 struct TuneCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -19,6 +15,12 @@ struct TuneCommand: AsyncParsableCommand {
 
             Start from words: --init-text takes the prompt you would have written by hand, and the soft prompt begins as \
             its keys and values (prefix tuning) or embeddings (prompt tuning).
+
+            multitask-prompt-tuning takes --data and every --mix file as a task of its own and stores a prompt for each, \
+            NAME/FILE; --export-tasks keeps what they share, from which --from-tasks begins a new task.
+
+            In a build with MPI (swift build --traits MPI), mpirun -n 4 incipit tune … trains in four processes: the same \
+            bytes as one with --accumulate 4, four batches a step.
 
             Ctrl-C or a crash loses nothing: repeat the command with --resume and it goes on exactly where it was.
 
@@ -39,8 +41,10 @@ struct TuneCommand: AsyncParsableCommand {
     @Option(help: "Name to store the prompt under, such as team/task.") var name: String
     @Option(help: "Tuning method (see `incipit methods`).") var method = PrefixTuning.name
     @Option(help: "Begin with this text: the prompt one would write by hand.") var initText: String?
-    @Option(name: .customLong("init"), help: "Begin with: text, vocabulary or zero.") var initKind: String?
+    @Option(name: .customLong("init"), help: "Begin with: text, vocabulary, zero or nearest.") var initKind: String?
     @Option(help: "Begin with a stored prompt of this model: NAME, NAME:TAG or NAME@DIGEST.") var from: String?
+    @Flag(help: "Begin with the stored prompt of this model that does best on some training rows (--init nearest).")
+    var nearest = false
     @Option(help: "Virtual tokens (default: as many as the initial text has, at least 16; else 32).") var tokens: Int?
     @Option(help: "Optimizer steps.") var steps = TuningConfiguration().steps
     @Option(help: "Examples a step.") var batch = TuningConfiguration().batchSize
@@ -77,31 +81,33 @@ struct TuneCommand: AsyncParsableCommand {
     @Flag(help: "Do not learn the end-of-text token after the target.") var noEnd = false
     @Flag(help: "Learn a label among the labels only, as it is scored, instead of among all tokens.")
     var restrictLabels = false
-    @Flag(help: "Begin even if the start is much worse than the bare model.") var anyStart = false
+    @Flag(
+        name: [.customLong("allow-bad-start"), .customLong("any-start")],
+        help: "Begin even if the start's loss exceeds the bare model's by more than 0.5 nat.") var allowBadStart = false
     @Flag(help: "Print what the run would take, and stop.") var dryRun = false
     @Flag(help: "Train the first virtual token too, instead of keeping it as the attention sink it began as.")
     var trainFirstToken = false
     @Flag(help: "Go on with the unfinished run of this name.") var resume = false
     @Flag(help: "Discard the unfinished run of this name.") var restart = false
     @Flag(help: "Print the summary as JSON.") var json = false
-
-    private struct Summary: Encodable {
-        let name, version, digest, base, method, ending: String
-        let virtualTokens, parameters, steps: Int
-        let bestStep: Int?
-        let devAccuracy, devLoss: Double?
-        let firstLoss, lastLoss: Double
-        let examplesPerSecond, seconds: Double
-        let peakMemoryBytes: Int
-    }
+    @OptionGroup(title: "Multitask options") var multitask: MultitaskOptions
 
     func validate() throws {
         if resume && restart { throw ValidationError("--resume and --restart exclude each other.") }
         if initText != nil, let initKind, initKind != "text" {
             throw ValidationError("--init-text goes with --init text, not --init \(initKind).")
         }
-        if from != nil, initText != nil || initKind != nil {
-            throw ValidationError("--from is a start of its own; leave out --init and --init-text.")
+        if initText != nil || initKind.map({ $0 != "nearest" }) ?? false, from != nil || nearest {
+            throw ValidationError(
+                "\(from == nil ? "--nearest" : "--from") is a start of its own; leave out --init and --init-text.")
+        }
+        if from != nil, isNearest { throw ValidationError("--from and the nearest prompt exclude each other.") }
+        if multitask.isUsed, method != MultitaskPromptTuning.name {
+            throw ValidationError(
+                "--task-rank, --export-tasks and --from-tasks go with --method \(MultitaskPromptTuning.name).")
+        }
+        if multitask.fromTasks != nil, from != nil || isNearest || initText != nil || initKind != nil {
+            throw ValidationError("--from-tasks is a start of its own; leave out --from, --nearest and --init.")
         }
         if stretch < 2 { throw ValidationError("--stretch must be at least 2, not \(stretch).") }
         do { try configuration(tokens: tokens ?? 1).validate() } catch let error as TuningError {
@@ -109,7 +115,7 @@ struct TuneCommand: AsyncParsableCommand {
         }
     }
 
-    private func configuration(tokens: Int) throws -> TuningConfiguration {
+    func configuration(tokens: Int, rank: Int? = nil) throws -> TuningConfiguration {
         let rate = try learningRate ?? MethodCatalog.method(named: method).defaultLearningRate
         let method = try MethodCatalog.method(named: self.method)
         var configuration = TuningConfiguration(
@@ -122,6 +128,10 @@ struct TuneCommand: AsyncParsableCommand {
             template: template, seed: seed)
         configuration.accumulation = accumulate
         configuration.normBall = normBall ?? method.defaultNormBall
+        if method.taskFactors(tokens: 1, tasks: 1, rank: 1, shape: Self.anyShape) != nil {
+            configuration.tasks = 1 + mix.count
+            configuration.taskRank = rank ?? multitask.taskRank ?? 1
+        }
         // Activations below the trained layers are computed once, of whole examples.
         if method.firstTrainedLayer(shape: Self.anyShape) > 0 { configuration.tokenDropout = 0 }
         return configuration
@@ -134,142 +144,71 @@ struct TuneCommand: AsyncParsableCommand {
 
     func run() async throws {
         Interrupt.listen()
+        let exchange = try ProcessGroup.join()
+        let isFirst = exchange?.isFirst ?? true
         let home = Home()
         let promptName = try PromptStore.name(name)
         let material = try TuningMaterial(self, home: home)
         let loaded = try options.load()
         let identified = try loaded.fingerprint(cache: home.cache)
-        let fingerprint = identified.base
         let shape = loaded.model.shape
         let method = try MethodCatalog.method(named: self.method)
-        let parent = try await warmStart(loaded, home: home, method: method)
-        let initialization = try chooseInitialization(material)
-        let tokenCount =
-            parent?.prompt.virtualTokenCount ?? tokens ?? initialization.naturalLength(tokenizer: loaded.tokenizer)
-            ?? 32
-        let configuration = try configuration(tokens: tokenCount)
-        let initial =
-            try parent.map {
-                method.parameters(
-                    fromVirtualTokens: method.parameters(
-                        fromStored: $0.prompt.values, tokens: tokenCount, shape: shape),
-                    tokens: tokenCount, shape: shape, seed: seed)
-            }
-            ?? method.initialParameters(
-                initialization, tokens: tokenCount, model: loaded.model, tokenizer: loaded.tokenizer, seed: seed)
-        var identity = material.identity
-        identity["base_fingerprint"] = fingerprint.fingerprint
-        identity["initialization"] = parent.map { "prompt \($0.digest)" } ?? initialization.kind
-        if case .text(let text) = initialization, parent == nil { identity["initial_text"] = text }
         let graph = try loaded.model.differentiable(weightsMemory: weightsMemory)
         graph.forwardPrecision = forward
+        let start = try await chooseStart(material, loaded, graph, home: home, method: method, isFirst: isFirst)
+        var configuration = try configuration(tokens: start.tokens, rank: start.source?.rank)
+        // Four processes take a batch each: the same run as one that takes four a step.
+        configuration.accumulation *= exchange?.size ?? 1
+        let initial = try start.parameters(method, configuration, shape: shape)
+        var identity = material.identity
+        identity["base_fingerprint"] = identified.base.fingerprint
+        identity.merge(start.identity) { _, new in new }
         let objectives = try material.objectives(
-            loaded, graph: graph, configuration: configuration, method: method,
-            initial: method.fold(initial, tokens: tokenCount, shape: shape))
+            loaded, graph: graph, configuration: configuration, method: method, initial: start.values)
         let run =
-            dryRun ? nil : try TuningRun(name: promptName.description, home: home, resume: resume, restart: restart)
+            dryRun || !isFirst
+            ? nil : try TuningRun(name: promptName.description, home: home, resume: resume, restart: restart)
+        if run != nil { try remember(start, home: home) }
         let trainer = try Trainer(
             model: loaded.model, graph: graph, objectives: objectives, configuration: configuration, initial: initial,
-            forwardPrecision: forward, identity: identity, checkpointPath: run?.checkpoint, resumes: resume)
+            forwardPrecision: forward, identity: identity, checkpointPath: run?.checkpoint, resumes: resume,
+            exchange: exchange)
+        if dryRun {
+            if isFirst { try plan(trainer, graph, initial, shape, method, items: objectives.itemCount) }
+            return ProcessGroup.leave()
+        }
+        let files = trainer.tasks == nil ? [material.main] : material.weightedFiles.map(\.file)
+        let scorers = try files.map { try scoring($0, material, loaded, graph, configuration, method) }
         guard let run else {
-            return try plan(
-                trainer, graph: graph, initial: initial, shape: shape, method: method, items: objectives.itemCount)
+            _ = try trainer.run(evaluate: evaluation(of: scorers), shouldStop: { Interrupt.isRequested })
+            return ProcessGroup.leave()
         }
         Output.note(
-            "\(configuration.method) on \(loaded.name) (\(fingerprint.short)): \(tokenCount) virtual tokens, "
+            "\(configuration.method) on \(loaded.name) (\(identified.base.short)): \(start.tokens) virtual tokens, "
                 + "\(initial.count) parameters, \(objectives.itemCount) training rows"
+                + (configuration.tasks > 1 ? " of \(configuration.tasks) tasks" : "")
+                + (exchange.map { ", \($0.size) processes" } ?? "")
                 + (trainer.resumedStep > 0 ? ", resumed at step \(trainer.resumedStep)" : ""))
-        if trainer.resumedStep == 0, !anyStart { try checkStart(trainer) }
-        let dataset = material.labelled
+        if trainer.resumedStep == 0, !allowBadStart {
+            try checkStart(start, trainer, material, loaded, method: method)
+        }
         let training = try log.map { try TrainingLog(folder: $0, resumedStep: trainer.resumedStep) }
         var logFailure: (any Error)?
         let outcome = try run.train(
-            trainer, evaluate: try evaluation(material, loaded, graph, configuration, method),
-            describe: { "dev \($0.text)" },
+            trainer, evaluate: evaluation(of: scorers), describe: { "dev \($0.text)" },
             onProgress: { progress in
                 do { try training?.add(progress) } catch { logFailure = logFailure ?? error }
             })
         if let logFailure { throw logFailure }
         try training?.finish(outcome, title: "\(promptName): \(configuration.method) on \(loaded.name)")
-        let prompt = try SoftPrompt(
-            placement: method.placement, virtualTokenCount: tokenCount,
-            values: method.storedValues(outcome.parameters, tokens: tokenCount, shape: shape),
-            shape: shape.promptShape, base: fingerprint, baseName: loaded.name, baseSource: identified.source,
-            method: method.name,
-            training: try trainingRecord(
-                outcome, configuration, initialization, dataDigest: identity["data"] ?? "", parent: parent?.digest))
-        let store = try PromptStore(home: home)
-        var metrics: [String: String] = [:]
-        if let best = outcome.best?.score {
-            metrics["dev-loss"] = String(format: "%.4f", best.loss)
-            if let accuracy = best.accuracy { metrics["dev-accuracy"] = String(format: "%.4f", accuracy) }
-        }
-        let stored = try await store.save(prompt, name: promptName, metrics: metrics)
-        if let dataset {
-            var replay = Reservoir(capacity: ContinuationState.replayCapacity)
-            replay.add(dataset[.train], seed: seed)
-            var canary = Reservoir(capacity: ContinuationState.canaryCapacity)
-            canary.add(dataset[.dev], seed: seed)
-            try ContinuationState(
-                parameters: trainer.keptParameters, optimizer: trainer.optimizerState, configuration: configuration,
-                steps: outcome.steps, replay: replay, canary: canary
-            ).write(to: home.state(stored.digest))
-        }
+        let result = TuningResult(
+            command: self, home: home, loaded: loaded, identified: identified, method: method, start: start,
+            configuration: configuration, outcome: outcome, dataDigest: identity["data"] ?? "")
+        let stored = try await result.store(trainer, name: promptName, files: files, scorers: scorers)
         // Only now is the run's checkpoint no longer needed: what it led to is durable.
         run.finish()
-        try report(
-            outcome, stored: stored, promptName: promptName.description, fingerprint: fingerprint,
-            configuration: configuration)
-    }
-
-    /// What a reader of the stored prompt should know of its making.
-    private func trainingRecord(
-        _ outcome: Trainer.Outcome, _ configuration: TuningConfiguration, _ initialization: PromptInitialization,
-        dataDigest: String, parent: String?
-    ) throws -> [String: JSONValue] {
-        var record: [String: JSONValue] = [
-            "template": .string(configuration.template),
-            "configuration": try JSONValue.parse(text: configuration.canonicalText()),
-            "data": .string(dataDigest),
-            "initialization": .string(initialization.kind),
-            "steps": .integer(Int64(outcome.steps)),
-            "forward_precision": .string(forward.rawValue),
-            "tool": .string("incipit \(IncipitCommand.configuration.version)"),
-        ]
-        if let parent {
-            record["initialization"] = .string("prompt")
-            record["initial_prompt"] = .string(parent)
-        } else if case .text(let text) = initialization {
-            record["initial_text"] = .string(text)
-        }
-        if let best = outcome.best { record["best_step"] = .integer(Int64(best.step)) }
-        return record
-    }
-
-    private func report(
-        _ outcome: Trainer.Outcome, stored: PromptStore.Stored, promptName: String, fingerprint: BaseFingerprint,
-        configuration: TuningConfiguration
-    ) throws {
-        let summary = Summary(
-            name: promptName, version: stored.version, digest: stored.digest, base: fingerprint.fingerprint,
-            method: configuration.method, ending: outcome.ending.rawValue, virtualTokens: configuration.tokens,
-            parameters: outcome.parameters.count, steps: outcome.steps, bestStep: outcome.best?.step,
-            devAccuracy: outcome.best?.score.accuracy, devLoss: outcome.best?.score.loss,
-            firstLoss: Double(outcome.losses.first ?? .nan), lastLoss: Double(outcome.losses.last ?? .nan),
-            examplesPerSecond: outcome.examplesPerSecond, seconds: outcome.seconds,
-            peakMemoryBytes: SystemMemory.peakResident)
-        if json { return try Output.json(summary) }
-        let best = outcome.best.map { "step \($0.step), dev \($0.score.text)" } ?? "the last step (no dev rows)"
-        Output.line(
-            """
-            stored    \(promptName):\(stored.version)  \(stored.digest)
-            best      \(best)
-            loss      \(String(format: "%.3f → %.3f", summary.firstLoss, summary.lastLoss)) over \(outcome.steps) steps (\(outcome.ending.words))
-            curve     \(LossCurve.line(losses: outcome.losses))
-            speed     \(String(format: "%.1f", outcome.examplesPerSecond)) examples/s, \(Output.duration(outcome.seconds)) in all, \
-            \(Output.bytes(summary.peakMemoryBytes)) of memory at most
-            next      incipit run \(options.model) --attach \(promptName):\(stored.version) "…"
-            """)
+        try result.report(stored)
+        ProcessGroup.leave()
     }
 }
 
@@ -281,15 +220,5 @@ extension DevScore {
     var text: String {
         let loss = String(format: "loss %.3f", loss)
         return accuracy.map { "accuracy \(Output.percent($0)), " + loss } ?? loss
-    }
-}
-
-extension Trainer.Outcome.Ending {
-    fileprivate var words: String {
-        switch self {
-        case .finished: "all done"
-        case .stoppedEarly: "stopped early: dev no longer improved"
-        case .interrupted: "interrupted"
-        }
     }
 }
