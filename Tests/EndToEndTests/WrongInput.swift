@@ -20,7 +20,7 @@ struct WrongInput: Sendable, CustomTestStringConvertible {
     private static func folder(_ command: String) -> (String, Int32, String) {
         switch command.split(separator: " ")[0] {
         case "inspect": ("$FOLDER", 66, "neither")
-        case "fingerprint", "run", "eval", "tune", "chat", "perplexity", "embed", "bench":
+        case "fingerprint", "run", "eval", "tune", "prompt", "chat", "perplexity", "embed", "bench":
             ("$FOLDER", 66, "config.json")
         default: ("$FOLDER", 65, "regular file")
         }

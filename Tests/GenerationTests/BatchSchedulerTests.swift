@@ -193,7 +193,7 @@ import Testing
     @Test func requestsThatMakeNoSenseAreRefused() throws {
         let model = try load()
         let scheduler = try BatchScheduler(model: model)
-        let prompts = try attachments(model)
+        let prompts = attachments(model)
         let good = try request(Text(tokens: [1, 2], prompt: nil, settings: .greedy, maximum: 3), [])
         func refuses(_ change: (inout BatchRequest) throws -> Void, _ code: ModelError.Code) throws {
             var request = good

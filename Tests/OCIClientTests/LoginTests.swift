@@ -49,7 +49,7 @@ import Testing
                 esac
                 """
             let tool = folder + "/docker-credential-incipittest"
-            FileManager.default.createFile(
+            _ = FileManager.default.createFile(
                 atPath: tool, contents: Data(script.utf8), attributes: [.posixPermissions: 0o755])
             let path = ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin"
             setenv("PATH", folder + ":" + path, 1)

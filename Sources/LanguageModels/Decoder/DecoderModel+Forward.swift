@@ -210,7 +210,7 @@ extension DecoderModel {
         let layer = layers[index], rotation = c.layerRotations[index]
         let count = sliceOfRow.count
         let group = max(1, min(16, count / (2 * pool.threadCount)))
-        nonisolated(unsafe) let (q, k, v, slices) = (q, k, v, slices)  // tasks write disjoint rows
+        nonisolated(unsafe) let (q, k, v) = (q, k, v)  // tasks write disjoint rows
         pool.parallelFor((count + group - 1) / group) { task in
             for row in task * group..<min((task + 1) * group, count) {
                 let slice = slices[sliceOfRow[row]]
