@@ -10,7 +10,7 @@ public struct CompressionRow: Hashable, Sendable, Codable {
     public let parts: [String: String]?
     /// Bytes of the tensor file.
     public let fileBytes: Int
-    /// Bytes of it at rest: byte planes and zstd.
+    /// Bytes of it at rest.
     public let storedBytes: Int
     /// Root mean square of the values' errors, over that of the values.
     public let relativeError: Double

@@ -35,8 +35,8 @@ public enum ProcessGroup {
         #endif
     }
 
-    /// Parts from the others, if there are any; call it once, at the end of a run that went well. A process that fails ends without it, and
-    /// `mpirun` then ends the others, who would wait for it for ever.
+    /// Parts from the others, if there are any; call it once, at the end of a run that went well. A process that fails ends
+    /// without it, and `mpirun` then ends the others, who would wait for it for ever.
     public static func leave() {
         #if MPI
             if launchedCount() > 1 { MPIExchange.finish() }

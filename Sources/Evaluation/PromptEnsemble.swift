@@ -1,17 +1,13 @@
+import Generation
+
 /// Several prompts of one task that answer together (Lester et al. 2021, section 6): they were trained from other seeds or
 /// texts, err in other places, and together beat the best of them.
 public struct PromptEnsemble: Sendable {
-    /// How their answers become one.
-    public enum Rule: String, Sendable, CaseIterable, Codable {
-        /// The label with the highest mean log-probability.
-        case mean
-        /// The label that most prompts choose; the mean decides between equals.
-        case vote
-    }
+    /// How their answers become one: the label with the highest mean log-probability, or the one that most prompts choose,
+    /// where the mean decides between equals.
+    public var rule: SessionEnsemble.Rule
 
-    public var rule: Rule
-
-    public init(rule: Rule) { self.rule = rule }
+    public init(rule: SessionEnsemble.Rule) { self.rule = rule }
 
     /// The label for one row.
     ///

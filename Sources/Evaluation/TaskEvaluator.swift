@@ -116,7 +116,7 @@ public final class TaskEvaluator {
     /// The session as several prompts, where it is that.
     private var ensemble: SessionEnsemble? { session as? SessionEnsemble }
     private var memberCount: Int { ensemble?.memberCount ?? 1 }
-    private var combination: PromptEnsemble { PromptEnsemble(rule: ensemble?.rule == .vote ? .vote : .mean) }
+    private var combination: PromptEnsemble { PromptEnsemble(rule: ensemble?.rule ?? .mean) }
 
     /// Log-probability of each label after the request, one run for each prompt.
     private func labelScores(_ request: [Int]) throws -> [[Double]] {

@@ -22,13 +22,13 @@ import Testing
     }
 
     @Test func onePromptAnswersAsItself() {
-        for rule in PromptEnsemble.Rule.allCases {
+        for rule in SessionEnsemble.Rule.allCases {
             #expect(PromptEnsemble(rule: rule).choose([[-3, -1, -2]]) == 1)
         }
     }
 
-    @Test(arguments: PromptEnsemble.Rule.allCases) func promptsInOneBatchScoreAsEachAloneDoes(
-        rule: PromptEnsemble.Rule
+    @Test(arguments: SessionEnsemble.Rule.allCases) func promptsInOneBatchScoreAsEachAloneDoes(
+        rule: SessionEnsemble.Rule
     ) throws {
         let loaded = try ModelLoader.load(
             path: Fixtures.Models.tinyLlamaQ4_1.path, pool: ThreadPool(threadCount: 2))

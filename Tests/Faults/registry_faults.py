@@ -142,6 +142,23 @@ def check_artifact(connection, name, manifest):
             fail(f"{name}: acknowledged blob {layer['digest']} answers {status}")
 
 
+def start_clients(count, client, problems):
+    """Threads that run client(index); what one loses or raises ends it and goes to the problems."""
+
+    def guarded(index):
+        try:
+            client(index)
+        except SystemExit:
+            problems.append(f"client {index} lost something")
+        except Exception as error:
+            problems.append(repr(error))
+
+    threads = [threading.Thread(target=guarded, args=(index,)) for index in range(count)]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
 def kill_rounds(collecting):
     server = Server(f"{work}/kill{'-gc' if collecting else ''}")
     os.makedirs(server.home)
@@ -228,28 +245,21 @@ def collection_under_load():
     problems, counts = [], [0, 0]
 
     def client(index):
-        try:
-            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-            name = f"gc/r{index % 4}"
-            while time.time() < deadline and not problems:
-                contents = random.sample(shared, 3) + [os.urandom(1000)]
-                try:
-                    manifest = push(connection, name, f"c{index}", contents)
-                except LookupError:
-                    counts[1] += 1  # the spec's answer: push again what went
-                    continue
-                check_artifact(connection, name, manifest)
-                counts[0] += 1
-                if random.random() < 0.5:
-                    request(connection, "DELETE", f"/v2/{name}/manifests/{digest(manifest)}")
-        except SystemExit:
-            problems.append(f"client {index} lost something")
-        except Exception as error:
-            problems.append(repr(error))
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        name = f"gc/r{index % 4}"
+        while time.time() < deadline and not problems:
+            contents = random.sample(shared, 3) + [os.urandom(1000)]
+            try:
+                manifest = push(connection, name, f"c{index}", contents)
+            except LookupError:
+                counts[1] += 1  # the spec's answer: push again what went
+                continue
+            check_artifact(connection, name, manifest)
+            counts[0] += 1
+            if random.random() < 0.5:
+                request(connection, "DELETE", f"/v2/{name}/manifests/{digest(manifest)}")
 
-    threads = [threading.Thread(target=client, args=(index,)) for index in range(32)]
-    for thread in threads:
-        thread.start()
+    threads = start_clients(32, client, problems)
     collections = 0
     while time.time() < deadline and not problems:
         server.command("registry", "gc", "--hours", "0", "--trash-hours", "0")
@@ -376,30 +386,23 @@ def clock_jumps():
     def client(index):
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
         number = 0
-        try:
-            while not ending.is_set():
-                number += 1
-                contents = [os.urandom(random.choice([100, 300_000])), *random.sample(shared, 2)]
-                try:
-                    manifest = push(connection, f"clock/c{index}", f"t{number}", contents)
-                except LookupError:
-                    continue
-                except OSError as error:
-                    # An upload from before a jump of more than a day is over: the spec's 404, and the client begins anew.
-                    if "404" not in str(error):
-                        raise
-                    expired[0] += 1
-                    continue
-                acknowledged.append((f"clock/c{index}", f"t{number}", manifest))
-                check_artifact(connection, f"clock/c{index}", manifest)
-        except SystemExit:
-            problems.append(f"client {index} lost something")
-        except Exception as error:
-            problems.append(repr(error))
+        while not ending.is_set():
+            number += 1
+            contents = [os.urandom(random.choice([100, 300_000])), *random.sample(shared, 2)]
+            try:
+                manifest = push(connection, f"clock/c{index}", f"t{number}", contents)
+            except LookupError:
+                continue
+            except OSError as error:
+                # An upload from before a jump of more than a day is over: the spec's 404, and the client begins anew.
+                if "404" not in str(error):
+                    raise
+                expired[0] += 1
+                continue
+            acknowledged.append((f"clock/c{index}", f"t{number}", manifest))
+            check_artifact(connection, f"clock/c{index}", manifest)
 
-    threads = [threading.Thread(target=client, args=(index,)) for index in range(4)]
-    for thread in threads:
-        thread.start()
+    threads = start_clients(4, client, problems)
     jumps = 0
     for _ in range(options.rounds):
         if problems:

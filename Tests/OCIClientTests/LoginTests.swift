@@ -131,12 +131,7 @@ import Testing
     func tlsWorksForThoseWhoTrustTheCertificate() async throws {
         try await withFolder { folder in
             try makeCertificate(folder + "/cert.pem", key: folder + "/key.pem")
-            let files = RegistryServer.TLSFiles(
-                certificateChain: folder + "/cert.pem", privateKey: folder + "/key.pem")
-            try await withServer({ onListening in
-                try await RegistryServer.run(
-                    store: MemoryStore(), tls: files, logger: quiet, onListening: onListening)
-            }) { port in
+            try await withTLSServer(folder) { port in
                 func store(_ authorities: String?) throws -> RemoteStore {
                     var options = RemoteStore.Options()
                     options.authorities = authorities
@@ -170,12 +165,7 @@ import Testing
             }
             try install("old.pem", as: "cert.pem")
             try install("old.key", as: "key.pem")
-            let files = RegistryServer.TLSFiles(
-                certificateChain: folder + "/cert.pem", privateKey: folder + "/key.pem")
-            try await withServer({ onListening in
-                try await RegistryServer.run(
-                    store: MemoryStore(), tls: files, logger: quiet, onListening: onListening)
-            }) { port in
+            try await withTLSServer(folder) { port in
                 // Each store has connections of its own, and trusts one of the two certificates.
                 func store(_ name: String) throws -> RemoteStore {
                     var options = RemoteStore.Options()
@@ -220,6 +210,15 @@ import Testing
             }
         }
     }
+}
+
+/// A server with `cert.pem` and `key.pem` of the folder.
+private func withTLSServer(_ folder: String, _ body: @Sendable (_ port: Int) async throws -> Void) async throws {
+    let files = RegistryServer.TLSFiles(certificateChain: folder + "/cert.pem", privateKey: folder + "/key.pem")
+    try await withServer(
+        { onListening in
+            try await RegistryServer.run(store: MemoryStore(), tls: files, logger: quiet, onListening: onListening)
+        }, body)
 }
 
 private let hasOpenSSL = FileManager.default.isExecutableFile(atPath: "/usr/bin/openssl")
