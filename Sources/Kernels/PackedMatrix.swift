@@ -121,6 +121,54 @@ public final class PackedMatrix: @unchecked Sendable {  // immutable after init;
         }
     }
 
+    /// The transpose of a matrix of floats, rounded to 7 bits with a scale for every 32 of its rows: the left factor of
+    /// integer products with gradients, `dX = dY · W`.
+    ///
+    /// - Parameters:
+    ///   - sourceRows: rows of the source, a multiple of 32; the columns of this matrix.
+    ///   - sourceColumns: columns of the source; the rows of this matrix.
+    ///   - sliceRows: rows of the source held as floats at a time, rounded up to a multiple of 32.
+    ///   - decode: writes the source's rows of a range, row after row.
+    /// - Throws: `KernelsError` for a shape that does not fit, or no memory.
+    public init(
+        transposing sourceRows: Int, by sourceColumns: Int, sliceRows: Int, pool: ThreadPool,
+        _ decode: (_ rows: Range<Int>, _ floats: UnsafeMutablePointer<Float>) -> Void
+    ) throws {
+        let blockRows = Int(CK_BLOCK_COLUMNS), panelRows = Int(CK_PANEL_ROWS)
+        guard sourceRows > 0, sourceColumns > 0, sourceRows % blockRows == 0 else {
+            throw KernelsError(
+                .badShape, tensorType: "Q7", "\(sourceRows) × \(sourceColumns): rows must be a multiple of \(blockRows)"
+            )
+        }
+        let panelBytes = ck_panel_bytes(CK_Q7, sourceRows)
+        let panelCount = (sourceColumns + panelRows - 1) / panelRows
+        type = .q8_0
+        rows = sourceColumns
+        columns = sourceRows
+        byteCount = panelCount * panelBytes
+        nonisolated(unsafe) let memory = try Self.allocate(byteCount, .q8_0)  // threads write disjoint panels
+        memset(memory, 0, byteCount)
+        owned = memory
+        owner = nil
+        isBorrowed = false
+        storage = .panels(
+            Self.matrix(CK_Q7, (memory, byteCount), rows: sourceColumns, columns: sourceRows))
+        let step = min(sourceRows, (max(1, sliceRows) + blockRows - 1) / blockRows * blockRows)
+        let floats = UnsafeMutablePointer<Float>.allocate(capacity: step * sourceColumns)
+        defer { floats.deallocate() }
+        for first in stride(from: 0, to: sourceRows, by: step) {
+            let slice = first..<min(sourceRows, first + step)
+            decode(slice, floats)
+            nonisolated(unsafe) let floats = UnsafePointer(floats)
+            pool.parallelFor(panelCount) { panel in
+                ck_pack_transposed(
+                    floats + panel * panelRows, sourceColumns, min(panelRows, sourceColumns - panel * panelRows),
+                    first / blockRows, slice.count / blockRows, sourceRows / blockRows,
+                    (memory + panel * panelBytes).assumingMemoryBound(to: UInt8.self))
+            }
+        }
+    }
+
     /// Allocates the panels of a matrix and has them filled on all threads: `pack` gets the first row, the number of rows
     /// and the place of each panel.
     private static func panels(

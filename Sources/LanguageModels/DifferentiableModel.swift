@@ -30,13 +30,20 @@ public struct BatchLoss: Sendable {
     public let predictions: [Int]
 }
 
-/// What the forward products of training are computed in. The backward pass is F32 in any case.
-public enum ForwardPrecision: String, Sendable, CaseIterable {
-    /// Exact: the loss is the one of the float model.
+/// What the products of training with the frozen weights are computed in. Attention, norms and the output's logits are
+/// F32 in any case; so is all that touches float weights.
+public enum TrainingPrecision: String, Sendable, CaseIterable {
+    /// Exact: the loss and the gradient are those of the float model.
     case float
+    /// Forward as `int8`; the gradient's products exact.
+    case int8Forward = "int8-forward"
     /// Activations rounded to int8 over packed weights, as at inference: faster, and the prompt learns on the numbers that
-    /// will serve it. The gradient passes the rounding as if it were not there (straight-through).
+    /// will serve it. The gradient passes the rounding as if it were not there (straight-through), and is itself rounded
+    /// to int8, with a scale for every 32 numbers of a row, before it meets weights of 7 bits.
     case int8
+
+    /// Whether the forward products are of integers.
+    var hasIntegerForward: Bool { self != .float }
 }
 
 /// A frozen model that can say how the loss changes with the prompt.
@@ -44,8 +51,8 @@ public protocol DifferentiableModel: AnyObject {
     var shape: DecoderShape { get }
     /// Bytes of float weights held.
     var residentByteCount: Int { get }
-    /// Numbers of the forward products; F32 until set otherwise.
-    var forwardPrecision: ForwardPrecision { get set }
+    /// Numbers of the products with the weights; F32 until set otherwise.
+    var precision: TrainingPrecision { get set }
 
     /// Mean loss over the batch's targets and, if `gradient` is given, its gradient with respect to the prompt,
     /// which overwrites `gradient` (laid out as the prompt).

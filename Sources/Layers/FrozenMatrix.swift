@@ -4,10 +4,11 @@ import TensorTypes
 /// A weight matrix that training reads and never changes: the float view of one or more quantized tensors, stacked by rows.
 ///
 /// Stacking (queries, keys and values; gate and up) turns several products into one. The floats are either resident, one
-/// copy for the whole run, or decoded slice by slice whenever a product needs them: the same numbers either way, the
-/// second in a few megabytes at about a tenth of the speed lost.
+/// copy from the first product on, or decoded slice by slice whenever a product needs them: the same numbers either
+/// way, the second in a few megabytes at about a tenth of the speed lost. For integer gradients there is the transpose
+/// in 7 bits.
 public final class FrozenMatrix: @unchecked Sendable {
-    // Sendable: after `init` only the scratch memory changes, inside products, which one trainer calls in sequence.
+    // Sendable: after `init` only memory changes that products make, and those one trainer calls in sequence.
 
     /// One stacked tensor: its blocks stay where the file mapped them.
     public struct Part: Sendable {
@@ -27,23 +28,39 @@ public final class FrozenMatrix: @unchecked Sendable {
     public let rows: Int
     public let columns: Int
     private let parts: [Part]
+    private let keepsFloats: Bool
     private var resident: FloatBuffer?
+    private var transposed: PackedMatrix?
     /// Rows decoded at a time when the floats are not resident.
     private static let sliceElements = 4 << 20
     /// Terms that `FloatProduct` sums in one go.
     private static let sumDepth = 256
 
-    /// - Parameter keepFloats: decode everything now and keep it.
-    public init(parts: [Part], columns: Int, keepFloats: Bool, pool: ThreadPool) {
+    /// - Parameter keepFloats: decode everything when floats are first needed, and keep it.
+    public init(parts: [Part], columns: Int, keepFloats: Bool) {
         self.parts = parts
         self.columns = columns
         rows = parts.reduce(0) { $0 + $1.rows }
-        if keepFloats {
-            let buffer = FloatBuffer(count: rows * columns)
-            decode(rows: 0..<rows, into: buffer.pointer, pool: pool)
-            resident = buffer
-        }
+        keepsFloats = keepFloats
     }
+
+    /// Whether `backward` can use integers: quantized weights whose rows are whole blocks.
+    public var hasIntegerGradient: Bool {
+        rows % 32 == 0 && parts.allSatisfy { $0.type.blockSize > 1 }
+    }
+
+    /// Makes the transpose that integer gradients read; does nothing where there is none, or it is there.
+    ///
+    /// - Throws: `KernelsError` when there is no memory.
+    public func makeIntegerGradient(pool: ThreadPool) throws {
+        guard hasIntegerGradient, transposed == nil else { return }
+        transposed = try PackedMatrix(
+            transposing: rows, by: columns, sliceRows: max(32, Self.sliceElements / columns), pool: pool
+        ) { range, floats in decode(rows: range, into: floats, pool: pool) }
+    }
+
+    /// Bytes of that transpose.
+    public var integerGradientByteCount: Int { hasIntegerGradient ? rows * ((columns + 15) / 16 * 16) / 32 * 34 : 0 }
 
     /// Bytes this matrix takes as floats.
     public var floatByteCount: Int { rows * columns * MemoryLayout<Float>.stride }
@@ -75,6 +92,11 @@ public final class FrozenMatrix: @unchecked Sendable {
         of range: Range<Int>, scratch: inout GrowableBuffer, pool: ThreadPool,
         _ body: (_ rows: Range<Int>, _ floats: UnsafePointer<Float>) -> Void
     ) {
+        if keepsFloats, resident == nil {
+            let buffer = FloatBuffer(count: rows * columns)
+            decode(rows: 0..<rows, into: buffer.pointer, pool: pool)
+            resident = buffer
+        }
         if let resident {
             body(range, UnsafePointer(resident.pointer + range.lowerBound * columns))
             return
@@ -114,13 +136,29 @@ public final class FrozenMatrix: @unchecked Sendable {
 
     /// The gradient of `forward` with respect to x: `dX (+)= dY · W`, dY `(count, range.count)` with row stride
     /// `dYStride`, dX `(count, columns)`.
+    ///
+    /// - Parameter integers: memory for the int8 form of dY, to use the integer transpose where
+    ///   `makeIntegerGradient` made one; a row's result then depends on that row alone.
     public func backward(
         _ dY: UnsafePointer<Float>, count: Int, dYStride: Int, rows range: Range<Int>? = nil,
-        into dX: UnsafeMutablePointer<Float>, accumulate: Bool, scratch: inout GrowableBuffer, pool: ThreadPool
+        into dX: UnsafeMutablePointer<Float>, accumulate: Bool, integers: Activations? = nil,
+        scratch: inout GrowableBuffer, pool: ThreadPool
     ) {
         guard count > 0 else { return }
         let range = range ?? 0..<rows
         let columns = self.columns
+        if let integers, let transposed {
+            let rows = self.rows
+            nonisolated(unsafe) let dY = dY  // read only
+            integers.set(tokens: count, columns: rows, pool: pool) { token, row in
+                if range.count < rows { row.update(repeating: 0, count: rows) }
+                (row + range.lowerBound).update(from: dY + token * dYStride, count: range.count)
+            }
+            MatrixProduct.run(
+                [ProductJob(transposed, into: dX, stride: columns, accumulate: accumulate)], integers, tokens: count,
+                pool: pool)
+            return
+        }
         var first = !accumulate
         forEachSlice(of: range, scratch: &scratch, pool: pool) { slice, floats in
             let source = dY + (slice.lowerBound - range.lowerBound)

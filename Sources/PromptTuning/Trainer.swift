@@ -76,7 +76,7 @@ public final class Trainer {
     public convenience init(
         model: any LanguageModel, tokenizer: any Tokenizer, examples rows: [Example],
         configuration: TuningConfiguration,
-        initial: [Float], weightsMemory: WeightsMemory = .auto, forwardPrecision: ForwardPrecision = .float,
+        initial: [Float], weightsMemory: WeightsMemory = .auto, precision: TrainingPrecision = .float,
         identity: [String: String] = [:],
         checkpointPath: String? = nil, resumes: Bool = false
     ) throws {
@@ -95,14 +95,14 @@ public final class Trainer {
             seed: configuration.seed)
         var objective: any Objective = supervised
         if layer > 0 {
-            graph.forwardPrecision = forwardPrecision
+            graph.precision = precision
             objective = try CachedActivations.over(
                 supervised, graph: graph, prefix: initial, tokens: configuration.tokens, layer: layer)
         }
         try self.init(
             model: model, graph: graph, objectives: ObjectiveMixture([.init(objective)], seed: configuration.seed),
             configuration: configuration,
-            initial: initial, forwardPrecision: forwardPrecision, identity: identity, checkpointPath: checkpointPath,
+            initial: initial, precision: precision, identity: identity, checkpointPath: checkpointPath,
             resumes: resumes)
     }
 
@@ -117,7 +117,7 @@ public final class Trainer {
     public init(
         model: any LanguageModel, graph: any DifferentiableModel, objectives: ObjectiveMixture,
         configuration: TuningConfiguration, initial: [Float], optimizerState: OptimizerState? = nil,
-        forwardPrecision: ForwardPrecision = .float, identity: [String: String] = [:], checkpointPath: String? = nil,
+        precision: TrainingPrecision = .float, identity: [String: String] = [:], checkpointPath: String? = nil,
         resumes: Bool = false, exchange: (any GradientExchange)? = nil
     ) throws {
         try configuration.validate()
@@ -154,11 +154,11 @@ public final class Trainer {
         schedule = try LearningRateSchedule(
             peak: configuration.learningRate, warmUpSteps: min(configuration.warmupSteps, configuration.steps),
             totalSteps: configuration.steps, floorFraction: configuration.finalFraction)
-        graph.forwardPrecision = forwardPrecision
+        graph.precision = precision
         self.checkpointPath = checkpointPath
         var identity = identity
         identity["configuration"] = try configuration.canonicalText()
-        identity["forward_precision"] = forwardPrecision.rawValue
+        identity["precision"] = precision.rawValue
         self.identity = identity
         try exchange?.check(identity)
         // Another kind of processor may have rounded the start otherwise.

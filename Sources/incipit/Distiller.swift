@@ -45,9 +45,9 @@ struct Distiller {
 
     /// - Parameters:
     ///   - initial: virtual tokens to begin with.
-    ///   - precision: of the forward products.
+    ///   - precision: of the products with the weights.
     func run(
-        _ run: TuningRun, initial: [Float], identity: [String: String], precision: ForwardPrecision = .int8,
+        _ run: TuningRun, initial: [Float], identity: [String: String], precision: TrainingPrecision = .int8Forward,
         resume: Bool
     ) throws -> Result {
         let trainer = try Trainer(
@@ -57,7 +57,7 @@ struct Distiller {
             initial: method.parameters(
                 fromVirtualTokens: initial, tokens: configuration.tokens, shape: loaded.model.shape,
                 seed: configuration.seed),
-            forwardPrecision: precision, identity: identity, checkpointPath: run.checkpoint, resumes: resume)
+            precision: precision, identity: identity, checkpointPath: run.checkpoint, resumes: resume)
         let before = try fidelity(initial)
         if trainer.resumedStep > 0 { Output.note("resumed at step \(trainer.resumedStep)") }
         let outcome = try run.train(

@@ -114,7 +114,7 @@ struct TuningResult {
             "configuration": try JSONValue.parse(text: configuration.canonicalText()),
             "data": .string(dataDigest),
             "steps": .integer(Int64(outcome.steps)),
-            "forward_precision": .string(command.forward.rawValue),
+            "precision": .string(command.precision.rawValue),
             "tool": .string("incipit \(IncipitCommand.configuration.version)"),
         ]
         record.merge(start.record) { _, new in new }

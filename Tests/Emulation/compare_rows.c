@@ -48,7 +48,7 @@ static void check_same(const char *row, const char *what, const float *actual, c
 }
 
 static const char *const kind_names[CK_KIND_COUNT] = {
-    "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K", "Q2_K", "C2", "C3", "C4", "C4_BLOCK", "C4_FLOAT"};
+    "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K", "Q2_K", "C2", "C3", "C4", "C4_BLOCK", "C4_FLOAT", "Q7"};
 
 /// A matrix of random weights, packed as a model file's would be.
 static ck_matrix random_matrix(ck_kind kind, size_t rows, size_t columns) {
@@ -56,6 +56,17 @@ static ck_matrix random_matrix(ck_kind kind, size_t rows, size_t columns) {
     const size_t panels = (rows + CK_PANEL_ROWS - 1) / CK_PANEL_ROWS, size = ck_panel_bytes(kind, columns);
     uint8_t *memory_of_panels = memory(panels * size + 8192);
     ck_matrix m = {.kind = kind, .rows = rows, .columns = columns, .panel_bytes = size, .panels = memory_of_panels};
+    if (kind == CK_Q7) {
+        float *in = memory(4 * rows * columns);
+        for (size_t i = 0; i < rows * columns; i++) in[i] = uniform(0.5f);
+        for (size_t p = 0; p < panels; p++) {
+            const size_t left = rows - p * CK_PANEL_ROWS, blocks = columns / 32;
+            ck_pack_transposed(in + p * CK_PANEL_ROWS, rows, left < 16 ? left : 16, 0, blocks, blocks,
+                               memory_of_panels + p * size);
+        }
+        free(in);
+        return m;
+    }
     if (!ck_has_codebook(kind)) {
         const size_t multiple = ck_column_multiple(kind), units = columns / multiple, bytes = block_bytes[kind];
         uint8_t *in = memory(rows * units * bytes);

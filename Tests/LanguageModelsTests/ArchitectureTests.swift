@@ -186,8 +186,8 @@ import Testing
         let expected = try known.floats("gradient"), loss = try known.floats("loss")[0]
         for memory in [WeightsMemory.float, .tiles] {
             let graph = try known.model.differentiable(weightsMemory: memory)
-            for precision in ForwardPrecision.allCases {  // with float weights both are exact
-                graph.forwardPrecision = precision
+            for precision in TrainingPrecision.allCases {  // with float weights both are exact
+                graph.precision = precision
                 let found = try known.loss(graph, known.ids, from: 1, known.floats("prompt"))
                 let isRounded = known.isQuantized && precision == .int8
                 let difference = distance(found.gradient, expected) / norm(expected)

@@ -36,7 +36,8 @@ typedef enum ck_kind {
     CK_C4 = 11,  ///< 4 bits, as C2
     CK_C4_BLOCK = 12, ///< 4 bits of a codebook, an F16 scale per 32 columns
     CK_C4_FLOAT = 13, ///< 4 bits of a codebook, an F32 scale per 16 columns
-    CK_KIND_COUNT = 14
+    CK_Q7 = 14,       ///< 7 bits in bytes, offset 64; of no file: what training's backward products read
+    CK_KIND_COUNT = 15
 } ck_kind;
 
 /// A matrix of quantized weights, repacked for the product (see types/panel.h for the byte layout).
@@ -67,6 +68,11 @@ void ck_pack_panel(ck_kind kind, const uint8_t *rows, size_t row_bytes, size_t r
 /// Every value must be its scale times a number of the codebook; one that is not becomes entry 0.
 void ck_pack_codebook_row(ck_kind kind, const int8_t codebook[16], const float *values, const float *super_scales,
                           const int8_t *steps, const float *scales, size_t columns, size_t row, uint8_t *panel);
+/// Rounds columns of a row-major float matrix into rows of a panel of kind Q7 (memory that was zero): weight (c, r) of
+/// the source, rows `stride` apart, becomes column c of row r, for `row_count` (up to 16) rows and the `block_count`
+/// blocks of 32 columns from `first_block` of `blocks` on. `source` is where column 32 * first_block begins.
+void ck_pack_transposed(const float *source, size_t stride, size_t row_count, size_t first_block, size_t block_count,
+                        size_t blocks, uint8_t *panel);
 /// Decodes one row back to floats, exactly as the file's format defines the value.
 void ck_unpack_row(const ck_matrix *matrix, size_t row, float *out);
 

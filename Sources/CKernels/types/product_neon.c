@@ -39,7 +39,7 @@ CK_INLINE void unpack_quants(const ck_kind kind, const int8x16_t codebook, const
     for (int g = 0; g < 8; g++) {
         uint8x16_t v;
         if (bits == 8) {
-            v = veorq_u8(vld1q_u8(at + 64 * g), vdupq_n_u8(0x80));
+            v = vsubq_u8(vld1q_u8(at + 64 * g), vdupq_n_u8((uint8_t)ck_offset(kind)));
         } else if (bits < 4) {
             v = vandq_u8(shifted(vld1q_u8(at + 64 * (g / 4)), -2 * (g % 4)), vdupq_n_u8(3));
             if (bits == 3) v = vorrq_u8(v, vandq_u8(shifted(vld1q_u8(at + 128), 2 - g), vdupq_n_u8(4)));

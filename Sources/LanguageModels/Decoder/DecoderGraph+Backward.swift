@@ -48,6 +48,7 @@ extension DecoderGraph {
         let dAttendedRows = scratch.attendedRows.reserve(queryCount * queryWidth)
         matrices.attentionOutput.backward(
             dBranch, count: queryCount, dYStride: width, into: dAttendedRows, accumulate: false,
+            integers: gradientIntegers,
             scratch: &scratch.weights, pool: pool)
         let dAttended = scratch.attended.reserve(queryCount * queryWidth)
         forRows(queryCount) { row in
@@ -111,7 +112,7 @@ extension DecoderGraph {
         if isLast {
             matrices.queriesKeysValues.backward(
                 dProjected + queryWidth, count: needed, dYStride: projectedWidth, rows: queryWidth..<projectedWidth,
-                into: dNormed, accumulate: false, scratch: &scratch.weights, pool: pool)
+                into: dNormed, accumulate: false, integers: gradientIntegers, scratch: &scratch.weights, pool: pool)
             let lossQueries = dAttendedRows
             forRows(queryCount) { row in
                 collectQueries(
@@ -120,7 +121,7 @@ extension DecoderGraph {
             let lossNormed = scratch.activated.reserve(queryCount * width)
             matrices.queriesKeysValues.backward(
                 lossQueries, count: queryCount, dYStride: queryWidth, rows: 0..<queryWidth, into: lossNormed,
-                accumulate: false, scratch: &scratch.weights, pool: pool)
+                accumulate: false, integers: gradientIntegers, scratch: &scratch.weights, pool: pool)
             // The residual path and the queries reach only the rows that carry loss; a row may do so more than once.
             dX.update(repeating: 0, count: needed * width)
             for (source, row) in batch.lossRows.enumerated() where row < needed {
@@ -134,6 +135,7 @@ extension DecoderGraph {
             }
             matrices.queriesKeysValues.backward(
                 dProjected, count: needed, dYStride: projectedWidth, into: dNormed, accumulate: false,
+                integers: gradientIntegers,
                 scratch: &scratch.weights, pool: pool)
             if let dParallel { VectorMath.add(dParallel, into: dX, count: needed * width) }
         }

@@ -69,7 +69,8 @@ extension DecoderGraph {
         let width = c.hiddenSize, inner = network.innerSize, stride = matrices.inputs.rows
         let dActivated = scratch.activated.reserve(count * inner)
         matrices.down.backward(
-            dOut, count: count, dYStride: width, into: dActivated, accumulate: false, scratch: &scratch.weights,
+            dOut, count: count, dYStride: width, into: dActivated, accumulate: false, integers: gradientIntegers,
+            scratch: &scratch.weights,
             pool: pool)
         let dGateUp = scratch.dGateUp.reserve(count * stride)
         forRows(count) { row in
@@ -85,7 +86,8 @@ extension DecoderGraph {
             network.activateBackward(gateUp + row * stride, dOut: dRow, into: dInputs)
         }
         matrices.inputs.backward(
-            dGateUp, count: count, dYStride: stride, into: dInput, accumulate: false, scratch: &scratch.weights,
+            dGateUp, count: count, dYStride: stride, into: dInput, accumulate: false, integers: gradientIntegers,
+            scratch: &scratch.weights,
             pool: pool)
     }
 
@@ -253,7 +255,7 @@ extension DecoderGraph {
         let dLogits = scratch.router.reserve(count * settings.count)
         routing.backward(dWeights, settings, into: dLogits)
         matrices.router.backward(
-            dLogits, count: count, dYStride: settings.count, into: dInput, accumulate: true,
+            dLogits, count: count, dYStride: settings.count, into: dInput, accumulate: true, integers: gradientIntegers,
             scratch: &scratch.weights, pool: pool)
         guard let shared = layer.shared, let network = matrices.shared, let gate = matrices.sharedRouter else { return }
         let shares = saved[index].sharedShares.pointer
@@ -266,6 +268,7 @@ extension DecoderGraph {
             dShares[row] *= shares[row] * (1 - shares[row])
         }
         gate.backward(
-            dShares, count: count, dYStride: 1, into: dInput, accumulate: true, scratch: &scratch.weights, pool: pool)
+            dShares, count: count, dYStride: 1, into: dInput, accumulate: true, integers: gradientIntegers,
+            scratch: &scratch.weights, pool: pool)
     }
 }

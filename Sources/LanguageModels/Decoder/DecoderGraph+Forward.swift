@@ -213,7 +213,7 @@ extension DecoderGraph {
     func integerProducts(
         _ x: UnsafePointer<Float>, count: Int, columns: Int, _ jobs: [ProductJob]
     ) -> Bool {
-        guard forwardPrecision == .int8, count > 0, !jobs.isEmpty else { return false }
+        guard precision.hasIntegerForward, count > 0, !jobs.isEmpty else { return false }
         activations.reserve(tokens: count, columns: columns)
         activations.floats.update(from: x, count: count * columns)
         activations.quantize(tokens: count, columns: columns, pool: pool)

@@ -91,7 +91,7 @@ final class DecoderGraph: ObservableModel {
     var saved: [Saved]
     var scratch = Scratch()
     let keepsFloats: Bool
-    var forwardPrecision = ForwardPrecision.float
+    var precision = TrainingPrecision.float
     var activationObserver: (any ActivationObserver)?
     /// Left sides of integer products.
     let activations = Activations()
@@ -107,7 +107,6 @@ final class DecoderGraph: ObservableModel {
         c = model.configuration
         pool = model.pool
         let width = c.hiddenSize
-        let pool = self.pool
         let layerElements = model.layers.reduce(model.outputTensor.rows * width) { total, layer in
             layer.projections.reduce(total) { $0 + $1.rows * $1.columns }
         }
@@ -123,8 +122,7 @@ final class DecoderGraph: ObservableModel {
         }
         func stacked(_ projections: [Projection]) -> FrozenMatrix {
             FrozenMatrix(
-                parts: projections.map { part($0.weight) }, columns: projections[0].columns, keepFloats: keep,
-                pool: pool)
+                parts: projections.map { part($0.weight) }, columns: projections[0].columns, keepFloats: keep)
         }
         func network(_ network: FeedForward) -> Network {
             Network(inputs: stacked(network.inputs), down: stacked([network.down]))
@@ -139,8 +137,7 @@ final class DecoderGraph: ObservableModel {
                         shared: experts.shared.map(network), sharedRouter: experts.sharedRouter.map { stacked([$0]) })
                 })
         }
-        output = FrozenMatrix(
-            parts: [part(model.outputTensor)], columns: width, keepFloats: keep, pool: pool)
+        output = FrozenMatrix(parts: [part(model.outputTensor)], columns: width, keepFloats: keep)
         attention = PackedAttention(
             keyValueHeadCount: c.keyValueHeadCount, group: c.headCount / c.keyValueHeadCount,
             headDimension: c.headDimension, scale: c.attentionScale,
@@ -149,16 +146,25 @@ final class DecoderGraph: ObservableModel {
     }
 
     var residentByteCount: Int {
-        guard keepsFloats else { return 0 }
-        return weights.reduce(output.floatByteCount) { total, layer in
-            let networks =
-                [layer.feedForward, layer.experts?.shared].compactMap { $0 } + (layer.experts?.experts ?? [])
-            let matrices =
-                [layer.queriesKeysValues, layer.attentionOutput, layer.experts?.router, layer.experts?.sharedRouter]
-                .compactMap { $0 } + networks.flatMap { [$0.inputs, $0.down] }
-            return matrices.reduce(total) { $0 + $1.floatByteCount }
+        layerMatrices.reduce(keepsFloats ? output.floatByteCount : 0) { total, matrix in
+            if precision == .int8, matrix.hasIntegerGradient { return total + matrix.integerGradientByteCount }
+            return total + (keepsFloats ? matrix.floatByteCount : 0)
         }
     }
+
+    /// The weights of all layers.
+    private var layerMatrices: [FrozenMatrix] {
+        weights.flatMap { layer in
+            let networks =
+                [layer.feedForward, layer.experts?.shared].compactMap { $0 } + (layer.experts?.experts ?? [])
+            return [
+                layer.queriesKeysValues, layer.attentionOutput, layer.experts?.router, layer.experts?.sharedRouter,
+            ].compactMap { $0 } + networks.flatMap { [$0.inputs, $0.down] }
+        }
+    }
+
+    /// Where gradients of the weights' inputs are rounded, nil where they are exact.
+    var gradientIntegers: Activations? { precision == .int8 ? activations : nil }
 
     /// Packs a batch and runs all layers over it; what the backward pass needs is then in `saved`.
     func runLayers(_ batch: TrainingBatch, _ prompt: PromptView) throws -> PackedBatch {
@@ -175,6 +181,9 @@ final class DecoderGraph: ObservableModel {
     func loss(
         of batch: TrainingBatch, prompt: PromptView, gradient: UnsafeMutablePointer<Float>?
     ) throws -> BatchLoss {
+        if gradient != nil, precision == .int8 {
+            for matrix in layerMatrices { try matrix.makeIntegerGradient(pool: pool) }
+        }
         let packed = try runLayers(batch, prompt)
         let head = LossHead(graph: self, batch: packed)
         let placeCount = batch.examples.reduce(0) { $0 + $1.targets.count }

@@ -122,7 +122,7 @@ struct ContinueCommand: AsyncParsableCommand {
             tokenizer: loaded.tokenizer, configuration: configuration)
         let trainer = try Trainer(
             model: loaded.model, graph: graph, objectives: objectives, configuration: configuration, initial: initial,
-            optimizerState: moments?.optimizer == configuration.optimizer ? moments : nil, forwardPrecision: .int8,
+            optimizerState: moments?.optimizer == configuration.optimizer ? moments : nil, precision: .int8,
             identity: [
                 "base_fingerprint": parent.base.fingerprint, "parent": stored.record.digest.description,
                 "new_rows": String(dataset[.train].count), "replay": "\(replay) \(anchor)",

@@ -101,7 +101,7 @@ struct HealCommand: AsyncParsableCommand {
         let judged = Array(recording.sequences[cut...])
         let run = try TuningRun(name: promptName.description, home: home, resume: resume, restart: restart)
         let graph = try loaded.model.differentiable(weightsMemory: weightsMemory)
-        graph.forwardPrecision = .int8
+        graph.precision = .int8Forward
         let configuration = configuration()
         let distiller = try Distiller(
             loaded: loaded, graph: graph, configuration: configuration,
@@ -160,7 +160,7 @@ struct HealCommand: AsyncParsableCommand {
     private func perplexity(
         _ sequences: [TeacherRecording.Sequence], _ graph: any DifferentiableModel, _ prefix: [Float]?
     ) throws -> Double {
-        graph.forwardPrecision = .int8
+        graph.precision = .int8Forward
         var total = 0.0
         var count = 0
         for start in stride(from: 0, to: sequences.count, by: 8) {

@@ -76,8 +76,12 @@ struct TuneCommand: AsyncParsableCommand {
     @Option(help: "Seed of example order and random initialisation.") var seed: UInt64 = 0
     @Option(help: "Weights as floats while training: float, tiles, or auto by the memory there is.")
     var weightsMemory = WeightsMemory.auto
-    @Option(help: "Forward products while training: int8, the numbers that will serve the prompt, or float (slower).")
-    var forward = ForwardPrecision.int8
+    @Option(
+        help: """
+            Products with the weights while training: int8 (forward as the prompt will be served, gradients rounded too), \
+            int8-forward (exact gradients, slower, four times the weights' memory) or float (slowest).
+            """)
+    var precision = TrainingPrecision.int8
     @Flag(help: "Do not learn the end-of-text token after the target.") var noEnd = false
     @Flag(help: "Learn a label among the labels only, as it is scored, instead of among all tokens.")
     var restrictLabels = false
@@ -154,7 +158,7 @@ struct TuneCommand: AsyncParsableCommand {
         let shape = loaded.model.shape
         let method = try MethodCatalog.method(named: self.method)
         let graph = try loaded.model.differentiable(weightsMemory: weightsMemory)
-        graph.forwardPrecision = forward
+        graph.precision = precision
         let start = try await chooseStart(material, loaded, graph, home: home, method: method, isFirst: isFirst)
         var configuration = try configuration(tokens: start.tokens, rank: start.source?.rank)
         // Four processes take a batch each: the same run as one that takes four a step.
@@ -171,7 +175,7 @@ struct TuneCommand: AsyncParsableCommand {
         if run != nil { try remember(start, home: home) }
         let trainer = try Trainer(
             model: loaded.model, graph: graph, objectives: objectives, configuration: configuration, initial: initial,
-            forwardPrecision: forward, identity: identity, checkpointPath: run?.checkpoint, resumes: resume,
+            precision: precision, identity: identity, checkpointPath: run?.checkpoint, resumes: resume,
             exchange: exchange)
         if dryRun {
             if isFirst { try plan(trainer, graph, initial, shape, method, items: objectives.itemCount) }
@@ -213,7 +217,7 @@ struct TuneCommand: AsyncParsableCommand {
 }
 
 extension WeightsMemory: ExpressibleByArgument {}
-extension ForwardPrecision: ExpressibleByArgument {}
+extension TrainingPrecision: ExpressibleByArgument {}
 
 extension DevScore {
     /// For people: accuracy where there is one, and the loss.

@@ -7,7 +7,7 @@ import PromptTuning
 enum TrainMeasurement {
     static let usage = """
         MODEL --method prompt-tuning|prefix-tuning --data ROWS.jsonl [--init VALUES.npy] [--tokens 32] [--batch 16]
-              [--steps 10] [--optimizer sgd|adamw] [--lr X] [--weights-memory auto|float|tiles] [--forward float|int8]
+              [--steps 10] [--optimizer sgd|adamw] [--lr X] [--weights-memory auto|float|tiles] [--precision float|int8-forward|int8]
               [--threads N] [--json]
         """
 
@@ -17,7 +17,7 @@ enum TrainMeasurement {
             words, positional: ["MODEL"],
             options: [
                 "--method", "--data", "--init", "--tokens", "--batch", "--steps", "--optimizer", "--lr",
-                "--weights-memory", "--threads", "--forward",
+                "--weights-memory", "--threads", "--precision",
             ], flags: ["--json"])
         let batchSize = try arguments.int("--batch", default: 16)
         let steps = try arguments.int("--steps", default: 10)
@@ -26,9 +26,9 @@ enum TrainMeasurement {
         guard let weightsMemory = WeightsMemory(rawValue: memoryName) else {
             throw MeasureError("--weights-memory must be auto, float or tiles, not “\(memoryName)”")
         }
-        let forwardName = arguments.string("--forward") ?? ForwardPrecision.float.rawValue
-        guard let forward = ForwardPrecision(rawValue: forwardName) else {
-            throw MeasureError("--forward must be float or int8, not “\(forwardName)”")
+        let precisionName = arguments.string("--precision") ?? TrainingPrecision.float.rawValue
+        guard let precision = TrainingPrecision(rawValue: precisionName) else {
+            throw MeasureError("--precision must be float, int8-forward or int8, not “\(precisionName)”")
         }
         let method = try MethodCatalog.method(named: try arguments.required("--method"))
         let pool = ThreadPool(threadCount: try arguments.int("--threads", default: CPUTopology.usableCoreCount))
@@ -54,7 +54,7 @@ enum TrainMeasurement {
         var optimizer = try OptimizerCatalog.make(
             arguments.string("--optimizer") ?? "sgd", parameterCount: parameters.count, weightDecay: 0)
         let graph = try loaded.model.differentiable(weightsMemory: weightsMemory)
-        graph.forwardPrecision = forward
+        graph.precision = precision
         var gradient = [Float](repeating: 0, count: parameters.count)
         var losses: [NSDecimalNumber] = []
         var times: [Double] = []

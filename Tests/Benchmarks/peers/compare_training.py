@@ -46,8 +46,8 @@ def main():
                       "--threads", str(a.threads), "--optimizer", "adamw", "--lr", "0.001"]
             peft = [sys.executable, PEFT, "--model", a.hf, *shared]
             run([*peft, "--steps", "1", "--make-init", init])
-            def ours_with(forward):
-                return [a.measure, "train", a.model, *shared, "--init", init, "--steps", str(a.steps), "--forward", forward,
+            def ours_with(precision):
+                return [a.measure, "train", a.model, *shared, "--init", init, "--steps", str(a.steps), "--precision", precision,
                         "--json"]
 
             ours, theirs, floats = alternate(
@@ -58,7 +58,7 @@ def main():
             peer_memory, memory = median(theirs, "peakMemoryMegabytes"), median(ours, "peakMemoryMegabytes")
             passed &= mine / peer >= REQUIRED[method] and memory <= peer_memory / 2
             print(f"| {method} | examples/s | {peer:.2f} | {mine:.2f} | {mine / peer:.2f} | {REQUIRED[method]:.1f} |")
-            print(f"| {method}, float forward | examples/s | {peer:.2f} | {exact:.2f} | {exact / peer:.2f} | |")
+            print(f"| {method}, float products | examples/s | {peer:.2f} | {exact:.2f} | {exact / peer:.2f} | |")
             print(f"| {method} | peak memory, MB | {peer_memory:.0f} | {memory:.0f} | {memory / peer_memory:.2f} | 0.50 |",
                   flush=True)
     print(f"\nMedians of {a.rounds} alternating rounds; {a.tokens} virtual tokens, batch {a.batch}, {a.threads} threads. "
