@@ -10,6 +10,9 @@ import Testing
 struct CrashTests {
     static let kills = 20
 
+    /// Enough that a busy machine still finds the run unfinished after its first checkpoint, 40 steps in.
+    private static let interruptedSteps = 2000
+
     @Test(
         "Ctrl-C during tune keeps everything: resumed values are those of an undisturbed run",
         arguments: [
@@ -18,8 +21,8 @@ struct CrashTests {
     func interrupt(method: String) async throws {
         let machine = try Incipit()
         let more = ["--evaluate-every", "40", "--patience", "0"]
-        let undisturbed = try await machine.tune("kill/whole", method: method, steps: 600, more: more)
-        let arguments = TinyTask.tune("kill/parts", method: method, steps: 600, more: more)
+        let undisturbed = try await machine.tune("kill/whole", method: method, steps: Self.interruptedSteps, more: more)
+        let arguments = TinyTask.tune("kill/parts", method: method, steps: Self.interruptedSteps, more: more)
         let command = try machine.start(arguments)
         try await waitForCheckpoint(of: "kill/parts", machine, command)
         try await Task.sleep(for: .milliseconds(60))
