@@ -93,6 +93,11 @@ final class TensorBlocks: Sendable {
         }
     }
 
+    /// Gives mapped pages back to the system until they are read again; made blocks stay.
+    func releasePages(_ range: Range<Int>) {
+        if case .file(let file, let info) = origin { file.releasePages(of: info, range) }
+    }
+
     private static func memory(
         _ state: inout Made, _ source: any ModelSource, _ tensor: SourceTensor
     ) throws -> TensorMemory {
@@ -141,6 +146,9 @@ public struct FrozenTensor: Sendable {
         UnsafeRawBufferPointer(
             rebasing: blocks.bytes[firstRow * rowByteCount..<(firstRow + rows) * rowByteCount])
     }
+
+    /// Tells that the blocks will not be read again soon: pages of a file leave this process's memory until they are.
+    func releasePages() { blocks.releasePages(firstRow * rowByteCount..<(firstRow + rows) * rowByteCount) }
 
     /// A run of the rows.
     func slice(_ range: Range<Int>) -> FrozenTensor {

@@ -16,12 +16,16 @@ public final class FrozenMatrix: @unchecked Sendable {
         let rows: Int
         // Sendable: read-only mapped memory, kept alive by whoever made the matrix.
         nonisolated(unsafe) let bytes: UnsafeRawBufferPointer
+        let didRead: (@Sendable () -> Void)?
 
-        /// - Parameter bytes: `rows` rows of whole blocks; must outlive the matrix.
-        public init(type: TensorType, rows: Int, bytes: UnsafeRawBufferPointer) {
+        /// - Parameters:
+        ///   - bytes: `rows` rows of whole blocks; must outlive the matrix.
+        ///   - didRead: called when another form has taken the place of all of them, so that their pages may go.
+        public init(type: TensorType, rows: Int, bytes: UnsafeRawBufferPointer, didRead: (@Sendable () -> Void)? = nil) {
             self.type = type
             self.rows = rows
             self.bytes = bytes
+            self.didRead = didRead
         }
     }
 
@@ -57,6 +61,7 @@ public final class FrozenMatrix: @unchecked Sendable {
         transposed = try PackedMatrix(
             transposing: rows, by: columns, sliceRows: max(32, Self.sliceElements / columns), pool: pool
         ) { range, floats in decode(rows: range, into: floats, pool: pool) }
+        for part in parts { part.didRead?() }
     }
 
     /// Bytes of that transpose.
@@ -96,6 +101,7 @@ public final class FrozenMatrix: @unchecked Sendable {
             let buffer = FloatBuffer(count: rows * columns)
             decode(rows: 0..<rows, into: buffer.pointer, pool: pool)
             resident = buffer
+            for part in parts { part.didRead?() }
         }
         if let resident {
             body(range, UnsafePointer(resident.pointer + range.lowerBound * columns))

@@ -118,7 +118,8 @@ final class DecoderGraph: ObservableModel {
             }
         keepsFloats = keep
         func part(_ tensor: FrozenTensor) -> FrozenMatrix.Part {
-            FrozenMatrix.Part(type: tensor.type, rows: tensor.rows, bytes: tensor.bytes)
+            FrozenMatrix.Part(
+                type: tensor.type, rows: tensor.rows, bytes: tensor.bytes, didRead: { tensor.releasePages() })
         }
         func stacked(_ projections: [Projection]) -> FrozenMatrix {
             FrozenMatrix(

@@ -76,10 +76,15 @@ def row(task, name, report, extra=""):
           f"{report['timeToFirstTokenMilliseconds']:.1f} | {report['rows'] / report['seconds']:.1f} | {extra} |", flush=True)
 
 
-def compare(a, task):
-    settings, path = TASKS[task], os.path.join(a.data, f"{task}.jsonl")
+def path_of(a, task):
+    path = os.path.join(a.data, f"{task}.jsonl")
     if task == "gloss_category" and not os.path.exists(path):
         path = os.path.join(a.fixtures, f"{task}.jsonl")
+    return path
+
+
+def compare(a, task):
+    settings, path = TASKS[task], path_of(a, task)
     shots = ["--shots", settings["shots"]] if "shots" in settings else []
     hand = {}
     if "shots" not in settings:
