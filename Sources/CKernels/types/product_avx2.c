@@ -1,4 +1,7 @@
-// The quantized product with AVX2: `vpmaddubsw` on the same panels, 8 rows times up to 4 tokens at a time.
+// The quantized product with AVX2: `vpmaddubsw` on the same panels, 16 rows times up to 4 tokens at a time.
+//
+// Four tokens by two vectors of rows: each group of weights is unpacked once for four products, each broadcast activation
+// serves two. The 8 running sums leave half of the registers for operands; the float sums wait in memory.
 //
 // Products of unsigned weights and signed activations are added in 16 bits as long as they fit: 8 groups of 4-bit
 // weights (8 * 2 * 15 * 127 = 30480), 4 of 5 bits, 2 of 6 bits. 8-bit weights would overflow already in the
@@ -65,18 +68,18 @@ CK_INLINE __m256i broadcast(const int8_t *p) {
     return _mm256_set1_epi32(four);
 }
 
-/// `H` times 8 rows of a panel, from row 8 * half on, times one tile of `T` tokens. `kind`, `T` and `H` are constants
-/// wherever this is inlined; `after` is what will be read next, as long as this panel.
-CK_INLINE void rows_times_tile(const ck_kind kind, const int T, const int H, const ck_matrix *matrix,
-                               const uint8_t *restrict panel, const uint8_t *after, size_t half, size_t blocks,
-                               const ck_activations *a, size_t token, float *restrict out, size_t out_stride,
-                               size_t rows, bool accumulate) {
-    __m256 sums[4]; // H * T of them, as of the others
+/// A panel times one tile of `T` tokens. `kind` and `T` are constants wherever this is inlined; `after` is what will be
+/// read next, as long as this panel.
+CK_INLINE void panel_times_tile(const ck_kind kind, const int T, const ck_matrix *matrix, const uint8_t *restrict panel,
+                                const uint8_t *after, size_t blocks, const ck_activations *a, size_t token,
+                                float *restrict out, size_t out_stride, size_t rows, bool accumulate) {
+    const int H = 2; // vectors of 8 rows
+    __m256 sums[8]; // H * T of them, as of the others
 #pragma clang loop unroll(full)
     for (int h = 0; h < H; h++)
 #pragma clang loop unroll(full)
         for (int t = 0; t < T; t++) sums[h * T + t] = _mm256_setzero_ps();
-    const uint8_t *scales = panel + (kind == CK_C4_FLOAT ? 32 : 16) * half, *quants = panel + ck_scale_bytes(kind, blocks);
+    const uint8_t *scales = panel, *quants = panel + ck_scale_bytes(kind, blocks);
     after += ck_scale_bytes(kind, blocks);
     const int8_t *q = a->q + token * a->columns;
     const float *activation_scale = a->scale + token * blocks, *scaled_sum = a->scaled_sum + token * blocks;
@@ -101,12 +104,12 @@ CK_INLINE void rows_times_tile(const ck_kind kind, const int T, const int H, con
         for (int h = 0; h < H; h++) {
             if (ck_is_super(kind)) {
                 const uint8_t *super = panel + b / 8 * ck_super_bytes(kind);
-                const uint8_t *own = super + ck_super_head(kind) + b % 8 * ck_super_own(kind) + 8 * (half + h);
+                const uint8_t *own = super + ck_super_head(kind) + b % 8 * ck_super_own(kind) + 8 * h;
                 if (b % 8 == 0) {
-                    super_scale[h] = ck_is_codebook(kind) ? _mm256_loadu_ps((const float *)(super + 32 * (half + h)))
-                                                          : halves(super + 16 * (half + h));
+                    super_scale[h] = ck_is_codebook(kind) ? _mm256_loadu_ps((const float *)(super + 32 * h))
+                                                          : halves(super + 16 * h);
                     if (ck_has_minimum(kind))
-                        super_minimum[h] = _mm256_sub_ps(_mm256_setzero_ps(), halves(super + 32 + 16 * (half + h)));
+                        super_minimum[h] = _mm256_sub_ps(_mm256_setzero_ps(), halves(super + 32 + 16 * h));
                 }
                 if (kind == CK_Q2_K) {
                     scale[h] = _mm256_mul_ps(super_scale[h], unsigned_bytes(own));
@@ -129,13 +132,13 @@ CK_INLINE void rows_times_tile(const ck_kind kind, const int T, const int H, con
             }
         }
         if (!ck_is_super(kind)) scales += ck_plain_bytes(kind);
-        if (H == 2) { // bound by memory: the hardware alone does not keep enough lines in flight
+        if (T < 4) { // bound by memory: the hardware alone does not keep enough lines in flight
 #pragma clang loop unroll(full)
             for (size_t i = 0; i < ck_quant_bytes(kind); i += 64)
                 _mm_prefetch((const char *)after + i, _MM_HINT_T0);
             after += ck_quant_bytes(kind);
         }
-        __m256i dot[4], sixteen[4];
+        __m256i dot[8], sixteen[8];
 #pragma clang loop unroll(full)
         for (int h = 0; h < H; h++)
 #pragma clang loop unroll(full)
@@ -144,7 +147,7 @@ CK_INLINE void rows_times_tile(const ck_kind kind, const int T, const int H, con
         for (int g = 0; g < 8; g++) {
             __m256i w[2];
 #pragma clang loop unroll(full)
-            for (int h = 0; h < H; h++) w[h] = unpack_group(kind, codebook, quants, half + h, g);
+            for (int h = 0; h < H; h++) w[h] = unpack_group(kind, codebook, quants, h, g);
 #pragma clang loop unroll(full)
             for (int t = 0; t < T; t++) {
                 const __m256i x = broadcast(q + 32 * t + 4 * g);
@@ -156,6 +159,13 @@ CK_INLINE void rows_times_tile(const ck_kind kind, const int T, const int H, con
                     sixteen[h * T + t] = g % run == 0 ? products : _mm256_add_epi16(sixteen[h * T + t], products);
                     if (g % run == run - 1)
                         dot[h * T + t] = _mm256_add_epi32(dot[h * T + t], _mm256_madd_epi16(sixteen[h * T + t], ones));
+                }
+            }
+            if (T == 4) { // group by group: mixed by the compiler, they would not fit the registers
+#pragma clang loop unroll(full)
+                for (int i = 0; i < H * T; i++) {
+                    if (run == 1) __asm__ volatile("" : "+x"(dot[i]));
+                    else __asm__ volatile("" : "+x"(sixteen[i]));
                 }
             }
             if (has_halves && g == 3) { // the first half of the columns has a scale of its own
@@ -220,17 +230,13 @@ CK_INLINE void product_of(const ck_kind kind, const ck_matrix *matrix, size_t fi
         const size_t left = matrix->rows - p * CK_PANEL_ROWS;
         float *to = out + p * CK_PANEL_ROWS;
         size_t t = first_token;
-        for (; end_token - t >= 4; t += 4) {
-            rows_times_tile(kind, 4, 1, matrix, panel, after, 0, blocks, a, t, to, out_stride, left, accumulate);
-            if (left > 8)
-                rows_times_tile(kind, 4, 1, matrix, panel, after, 1, blocks, a, t, to + 8, out_stride, left - 8,
-                                accumulate);
-        }
-        // Fewer tokens are bound by memory: all 16 rows at once, so that it is read in one stream.
-        for (; end_token - t >= 2; t += 2)
-            rows_times_tile(kind, 2, 2, matrix, panel, after, 0, blocks, a, t, to, out_stride, left, accumulate);
-        if (end_token > t)
-            rows_times_tile(kind, 1, 2, matrix, panel, after, 0, blocks, a, t, to, out_stride, left, accumulate);
+#define TILE(width)                                                                                                   \
+    for (; end_token - t >= width; t += width)                                                                        \
+        panel_times_tile(kind, width, matrix, panel, after, blocks, a, t, to, out_stride, left, accumulate)
+        TILE(4);
+        TILE(2);
+        TILE(1);
+#undef TILE
     }
 }
 
