@@ -84,6 +84,10 @@ public struct AttachmentVerdict: Sendable, Equatable {
             return
                 "has \(own.layerCount) layers of \(own.keyValueHeadCount) key-value heads of \(own.headDimension) and "
                 + "this model \(model.layerCount) layers of \(model.keyValueHeadCount) of \(model.headDimension)"
+        case .adaptionPrompt:
+            guard AdaptionLayout(own) != AdaptionLayout(model) else { return nil }
+            return "has \(own.layerCount) layers of rows of \(own.hiddenSize) values and this model \(model.layerCount) of "
+                + "\(model.hiddenSize)"
         }
     }
 

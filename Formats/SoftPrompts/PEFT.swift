@@ -11,6 +11,21 @@ enum PEFT {
     /// older versions warn or fail on them.
     static func configuration(for prompt: SoftPrompt) -> JSONValue {
         let shape = prompt.shape
+        if prompt.placement == .adaptionPrompt {
+            let first = AdaptionLayout(shape).firstAdaptedLayer(prompt.values)
+            return .object(
+                JSONObject([
+                    ("adapter_layers", JSONValue(shape.layerCount - first)),
+                    ("adapter_len", JSONValue(prompt.virtualTokenCount)),
+                    ("auto_mapping", .null),
+                    ("base_model_name_or_path", .string(prompt.baseName)),
+                    ("inference_mode", true),
+                    ("peft_type", "ADAPTION_PROMPT"),
+                    ("revision", .null),
+                    ("target_modules", .string(AdaptionTensors.targetModules)),
+                    ("task_type", "CAUSAL_LM"),
+                ]))
+        }
         var object = JSONObject([
             ("auto_mapping", .null),
             ("base_model_name_or_path", .string(prompt.baseName)),
@@ -37,6 +52,7 @@ enum PEFT {
             object["peft_type"] = "PREFIX_TUNING"
             object["prefix_projection"] = false
             object["token_dim"] = JSONValue(width)
+        case .adaptionPrompt: break  // above
         }
         return .object(object)
     }
@@ -49,5 +65,6 @@ enum PEFT {
         "CPT": ("context-aware-prompt-tuning", .inputEmbeddings),
         "PREFIX_TUNING": ("prefix-tuning", .keysAndValues),
         "CARTRIDGE": ("cartridge", .keysAndValues),
+        "ADAPTION_PROMPT": ("adaption-prompt", .adaptionPrompt),
     ]
 }

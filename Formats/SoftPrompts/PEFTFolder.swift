@@ -64,17 +64,23 @@ public struct PEFTFolder: Sendable {
         guard let configuration = json.objectValue, let typeName = configuration["peft_type"]?.stringValue else {
             throw refuse(.invalidConfiguration, "the configuration has no \"peft_type\"")
         }
-        guard typeName != "ADAPTION_PROMPT" else {
-            throw refuse(
-                .unsupported,
-                "the adapter is of type ADAPTION_PROMPT: its prompts are attended to apart from the context, through a gate "
-                    + "in each layer, and cannot be folded into keys and values; this engine does not run them")
-        }
         guard let (method, placement) = PEFT.types[typeName] else {
             throw refuse(
                 .unsupported,
                 "the adapter is of type \(typeName.quotedForMessage), which is no soft prompt; known are "
                     + PEFT.types.keys.sorted().joined(separator: ", "))
+        }
+        if placement == .adaptionPrompt {
+            let prompt = try AdaptionTensors.Foreign(file, configuration)
+            self.path = path
+            self.placement = placement
+            self.method = method
+            virtualTokenCount = prompt.tokens
+            columns = prompt.layerCount * (prompt.hiddenSize + 1)
+            values = prompt.values
+            baseName = configuration["base_model_name_or_path"]?.stringValue
+            self.configuration = configuration
+            return
         }
         let submodules = configuration["num_transformer_submodules"]?.intValue ?? 1
         guard submodules == 1 else {
@@ -124,9 +130,12 @@ public struct PEFTFolder: Sendable {
         let expected = SoftPrompt.columns(placement, shape)
         guard columns == expected else {
             let widths =
-                placement == .inputEmbeddings
-                ? "hidden size \(shape.hiddenSize)"
-                : "\(shape.layerCount) layers, \(shape.keyValueHeadCount) key-value heads of \(shape.headDimension)"
+                switch placement {
+                case .inputEmbeddings: "hidden size \(shape.hiddenSize)"
+                case .keysAndValues:
+                    "\(shape.layerCount) layers, \(shape.keyValueHeadCount) key-value heads of \(shape.headDimension)"
+                case .adaptionPrompt: "\(shape.layerCount) layers, hidden size \(shape.hiddenSize)"
+                }
             throw SoftPromptError(
                 .wrongShape,
                 "the prompt has \(columns) values a virtual token; the model \(baseName) (\(widths)) needs \(expected)",

@@ -34,20 +34,21 @@ public struct PromptEncoding: Hashable, Sendable {
 
 /// Columns of a prompt that are one tensor of the model: what a type is chosen for.
 public struct PromptPart: Hashable, Sendable {
-    /// `layers.3.key`, `layers.3.value`; `input` for a prompt at the input.
+    /// `layers.3.key`, `layers.3.value`; `input` for a prompt at the input, `adaption` for gated rows.
     public let name: String
     /// Its columns in the rows of the prompt.
     public let columns: Range<Int>
 
     /// How many parts there are, without making them.
     public static func count(_ placement: SoftPrompt.Placement, _ shape: ModelShape) -> Int {
-        placement == .inputEmbeddings ? 1 : 2 * shape.layerCount
+        placement == .keysAndValues ? 2 * shape.layerCount : 1
     }
 
     /// The parts of a prompt, in the order of their columns, which they cover without gaps.
     public static func parts(_ placement: SoftPrompt.Placement, _ shape: ModelShape) -> [PromptPart] {
         switch placement {
         case .inputEmbeddings: return [PromptPart(name: "input", columns: 0..<shape.hiddenSize)]
+        case .adaptionPrompt: return [PromptPart(name: "adaption", columns: 0..<AdaptionLayout(shape).columns)]
         case .keysAndValues:
             let layout = PrefixLayout(shape)
             let width = layout.keyValueHeadCount * layout.headDimension

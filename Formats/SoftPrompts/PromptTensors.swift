@@ -4,17 +4,18 @@ import Safetensors
 ///
 /// One type for all: the tensor `prompt_embeddings`, with `prompt_embeddings.scale` beside it for I8. A type for each part:
 /// `prompt_embeddings.layers.3.key` and so on, each `(tokens, columns of the part)`, with `….scale` beside those in I8.
+/// Adaption prompts: PEFT's tensors, see ``AdaptionTensors``.
 enum PromptTensors {
     /// - Parameter values: `(tokens, columns)`.
     /// - Throws: ``SoftPromptError`` when a value is too large for F16.
     static func serialized(_ prompt: SoftPrompt, _ encoding: PromptEncoding) throws -> [UInt8] {
+        if prompt.placement == .adaptionPrompt, let type = encoding.uniformType {
+            return try AdaptionTensors.serialized(prompt, type)
+        }
         var writer = SafetensorsWriter(metadata: [("format", "pt")])
         let group = RowQuantization.groupSize(prompt.placement, prompt.shape)
         func add(_ name: String, _ values: [Float], columns: Int, as type: SafetensorsType) throws {
-            if type == .f16, let large = values.first(where: { $0.magnitude >= 65520 }) {
-                throw SoftPromptError(
-                    .invalidPrompt, "the value \(large) does not fit F16; store the prompt as F32 or BF16")
-            }
+            try checkRange(values, as: type)
             let shape = [prompt.virtualTokenCount, columns]
             guard type == .i8 else { return try writer.add(name: name, type: type, shape: shape, floats: values) }
             let (codes, scales) = RowQuantization.quantize(values, group: group)
@@ -34,8 +35,19 @@ enum PromptTensors {
         return try writer.serialized()
     }
 
+    static func checkRange(_ values: [Float], as type: SafetensorsType) throws {
+        guard type == .f16, let large = values.first(where: { $0.magnitude >= 65520 }) else { return }
+        throw SoftPromptError(.invalidPrompt, "the value \(large) does not fit F16; store the prompt as F32 or BF16")
+    }
+
     /// Reads the values, checking every tensor against the configuration.
     static func values(_ file: SafetensorsFile, _ configuration: SoftPromptConfiguration) throws -> [Float] {
+        if configuration.placement == .adaptionPrompt, let type = configuration.encoding.uniformType {
+            let layout = AdaptionLayout(configuration.shape)
+            return try AdaptionTensors.values(
+                file, tokens: configuration.virtualTokenCount, hiddenSize: layout.hiddenSize,
+                layerCount: layout.layerCount, type: type)
+        }
         func refuse(_ reason: String) -> SoftPromptError { SoftPromptError(.invalidPrompt, reason, path: file.path) }
         let tokens = configuration.virtualTokenCount
         let columns = configuration.columns

@@ -12,6 +12,7 @@ enum RowQuantization {
         switch placement {
         case .inputEmbeddings: shape.hiddenSize
         case .keysAndValues: shape.headDimension
+        case .adaptionPrompt: shape.hiddenSize + 1
         }
     }
 

@@ -6,6 +6,7 @@ import ByteIO
 /// - ``Placement/inputEmbeddings``: `(virtualTokenCount, hiddenSize)`, what the embedding layer would give.
 /// - ``Placement/keysAndValues``: `(virtualTokenCount, layerCount * 2 * keyValueHeadCount * headDimension)`, the keys
 ///   (HF rotate-half order, after RoPE at positions 0, 1, …) and values of every layer; see ``PrefixLayout``.
+/// - ``Placement/adaptionPrompt``: a row and a gate for every layer; see ``AdaptionLayout``.
 public struct SoftPrompt: Sendable, Equatable {
     /// Where a prompt enters the model.
     public enum Placement: String, Sendable, Codable, CaseIterable {
@@ -13,6 +14,9 @@ public struct SoftPrompt: Sendable, Equatable {
         case inputEmbeddings
         /// In front of each layer's keys and values (prefix tuning).
         case keysAndValues
+        /// Beside each layer's attention: attended to apart from the context, times a gate (adaption prompts). Takes no
+        /// positions.
+        case adaptionPrompt
     }
 
     /// What a vector at the input is measured in, for models that scale their embeddings.
@@ -71,6 +75,7 @@ public struct SoftPrompt: Sendable, Equatable {
         switch placement {
         case .inputEmbeddings: shape.hiddenSize
         case .keysAndValues: PrefixLayout(shape).columns
+        case .adaptionPrompt: AdaptionLayout(shape).columns
         }
     }
 
@@ -116,8 +121,11 @@ public struct SoftPrompt: Sendable, Equatable {
         }
         var count = virtualTokenCount
         let factors =
-            placement == .inputEmbeddings
-            ? [shape.hiddenSize] : [shape.layerCount, 2, shape.keyValueHeadCount, shape.headDimension]
+            switch placement {
+            case .inputEmbeddings: [shape.hiddenSize]
+            case .keysAndValues: [shape.layerCount, 2, shape.keyValueHeadCount, shape.headDimension]
+            case .adaptionPrompt: [shape.layerCount, shape.hiddenSize + 1]
+            }
         for factor in factors {
             let (product, overflow) = count.multipliedReportingOverflow(by: factor)
             guard !overflow, product <= valueLimit else {

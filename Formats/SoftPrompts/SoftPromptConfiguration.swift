@@ -108,7 +108,7 @@ public struct SoftPromptConfiguration: Sendable, Equatable {
         }
         func storageType(_ value: JSONValue?) -> SafetensorsType? {
             value?.stringValue.flatMap { SafetensorsType(name: $0) }.flatMap {
-                SoftPromptFile.types.contains($0) ? $0 : nil
+                SoftPromptFile.types(for: placement).contains($0) ? $0 : nil
             }
         }
         let encoding: PromptEncoding

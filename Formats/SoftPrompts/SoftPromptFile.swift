@@ -22,6 +22,11 @@ public struct SoftPromptFile: Sendable, Equatable {
     /// types.
     public static let types: [SafetensorsType] = [.f32, .bf16, .f16, .i8]
 
+    /// Those out of ``types`` that a prompt can be stored in: the gates of adaption prompts do not bear 8 bits.
+    public static func types(for placement: SoftPrompt.Placement) -> [SafetensorsType] {
+        placement == .adaptionPrompt ? types.filter { $0 != .i8 } : types
+    }
+
     /// `adapter_model.safetensors`.
     public var tensors: [UInt8]
     /// `adapter_config.json`.
@@ -48,8 +53,10 @@ public struct SoftPromptFile: Sendable, Equatable {
     ///   fewer types than parts.
     public init(_ prompt: SoftPrompt, encoding: PromptEncoding) throws {
         try prompt.validate()
-        if let type = encoding.types.first(where: { !Self.types.contains($0) }) {
-            throw SoftPromptError(.unsupported, "prompts are stored as F32, F16, BF16 or I8, not \(type)")
+        let allowed = Self.types(for: prompt.placement)
+        if let type = encoding.types.first(where: { !allowed.contains($0) }) {
+            let names = allowed.map(\.name).joined(separator: ", ")
+            throw SoftPromptError(.unsupported, "prompts of \(prompt.method) are stored as \(names), not \(type)")
         }
         let parts = PromptPart.count(prompt.placement, prompt.shape)
         guard encoding.uniformType != nil || encoding.types.count == parts else {

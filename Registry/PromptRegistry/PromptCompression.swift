@@ -34,7 +34,7 @@ public enum PromptCompression {
     /// Measures every type for the whole prompt.
     public static func measure(_ prompt: SoftPrompt, gate: Gate? = nil) async throws -> [Candidate] {
         var found: [Candidate] = []
-        for type in SoftPromptFile.types {
+        for type in SoftPromptFile.types(for: prompt.placement) {
             // F16 cannot hold every prompt; the others can.
             if type == .f16, prompt.values.contains(where: { $0.magnitude >= 65520 }) { continue }
             found.append(try await candidate(prompt, PromptEncoding(type), gate: gate))

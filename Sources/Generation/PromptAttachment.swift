@@ -9,6 +9,17 @@ public struct PromptAttachment: Sendable {
         case cache([Float])
         /// `(token, hiddenSize)`.
         case input([Float])
+        /// `(token, layer, hiddenSize + 1)`: beside the attention of every layer.
+        case gated([Float])
+
+        /// Values in the layout of training (`TuningMethod.placement`).
+        public init(_ placement: SoftPrompt.Placement, _ values: [Float]) {
+            switch placement {
+            case .inputEmbeddings: self = .input(values)
+            case .keysAndValues: self = .cache(values)
+            case .adaptionPrompt: self = .gated(values)
+            }
+        }
     }
 
     public let virtualTokenCount: Int
@@ -27,19 +38,15 @@ public struct PromptAttachment: Sendable {
     /// - Throws: `ModelError.invalidInput`.
     public init(_ prompt: SoftPrompt, shape: DecoderShape) throws {
         try prompt.validate()
-        let columns =
-            switch prompt.placement {
-            case .inputEmbeddings: shape.hiddenSize
-            case .keysAndValues: shape.keyValueElementsPerToken
-            }
-        guard prompt.columns == columns, prompt.placement == .inputEmbeddings || prompt.shape == shape.promptShape
+        let columns = shape.valuesPerVirtualToken(prompt.placement)
+        guard prompt.columns == columns, prompt.placement != .keysAndValues || prompt.shape == shape.promptShape
         else {
             throw ModelError(
                 .invalidInput,
                 "the prompt has \(prompt.columns) numbers per virtual token (\(prompt.shape.text)); this model takes "
                     + "\(columns) (\(shape.promptShape.text))")
         }
-        guard prompt.virtualTokenCount < shape.contextLength else {
+        guard prompt.placement == .adaptionPrompt || prompt.virtualTokenCount < shape.contextLength else {
             throw ModelError(
                 .contextFull,
                 "the prompt's \(prompt.virtualTokenCount) virtual tokens fill this model's context of "
@@ -50,6 +57,7 @@ public struct PromptAttachment: Sendable {
         case .inputEmbeddings: entry = .input(prompt.values)
         case .keysAndValues:
             entry = .cache(shape.cachePrefix(fromStored: prompt.values, tokens: prompt.virtualTokenCount))
+        case .adaptionPrompt: entry = .gated(prompt.values)
         }
     }
 }

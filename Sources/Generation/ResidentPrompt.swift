@@ -9,7 +9,7 @@ import Layers
 public final class ResidentPrompt: Sendable {
     /// The shared slots.
     public let prefix: KVPrefix
-    /// Virtual tokens.
+    /// Positions that its virtual tokens take: none for an adaption prompt.
     public var count: Int { prefix.count }
 
     /// - Throws: `ModelError` when the prompt does not fit the model, or the number format its heads.
@@ -18,8 +18,11 @@ public final class ResidentPrompt: Sendable {
         workspace: InferenceWorkspace = InferenceWorkspace()
     ) throws {
         try model.check(cacheElement: cacheElement)
-        let cache = model.makeCache(element: cacheElement)
+        var cache = model.makeCache(element: cacheElement)
         switch attachment.entry {
+        case .gated(let values):
+            cache = model.makeCache(
+                element: cacheElement, gated: try model.gatedPrompt(values, count: attachment.virtualTokenCount))
         case .cache(let values):
             guard values.count == attachment.virtualTokenCount * model.shape.keyValueElementsPerToken else {
                 throw ModelError(.invalidInput, "the prompt's keys and values are those of another model")

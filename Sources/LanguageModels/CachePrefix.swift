@@ -3,6 +3,15 @@ import SoftPrompts
 // A prefix-tuned prompt is stored in PEFT's layout with Hugging Face's order of dimensions, and used in the layout of a
 // cache with the model's own order (soft prompt artifact contract).
 extension DecoderShape {
+    /// Floats of a virtual token that enters at `placement`.
+    public func valuesPerVirtualToken(_ placement: SoftPrompt.Placement) -> Int {
+        switch placement {
+        case .inputEmbeddings: hiddenSize
+        case .keysAndValues: keyValueElementsPerToken
+        case .adaptionPrompt: layerCount * (hiddenSize + 1)
+        }
+    }
+
     /// Stored values as a cache takes them: `(layer, key|value, head, token, headDimension)`.
     ///
     /// - Parameter values: `(tokens, layerCount · 2 · keyValueHeadCount · headDimension)`.

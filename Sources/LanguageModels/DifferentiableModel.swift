@@ -8,11 +8,13 @@ public enum PromptView {
     case embeddings(UnsafePointer<Float>, count: Int)
     /// `(layer, key|value, head, token, headDimension)`: what a cache holds; keys rotated, in the model's pairing.
     case keysAndValues(UnsafePointer<Float>, count: Int)
+    /// `(count, layer, hiddenSize + 1)`: rows and, in the first token, the layers' gates; attended to apart from the context.
+    case adaptionPrompt(UnsafePointer<Float>, count: Int)
 
-    /// Number of virtual tokens.
+    /// Positions that virtual tokens take.
     public var count: Int {
         switch self {
-        case .none: 0
+        case .none, .adaptionPrompt: 0
         case .embeddings(_, let count), .keysAndValues(_, let count): count
         }
     }

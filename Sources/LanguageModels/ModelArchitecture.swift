@@ -107,6 +107,13 @@ public protocol LanguageModel: AnyObject, Sendable {
     ///   LongRoPE beyond its first range.
     func shift(_ cache: KVCache, forgetting gone: Range<Int>) throws
 
+    /// Keys and values of an adaption prompt: `(count, layer, hiddenSize + 1)` floats, the last of a row the layer's gate in the
+    /// first token; each row through the layer's own
+    /// projections (and biases, and norm of keys) without rotation.
+    ///
+    /// - Throws: `ModelError.invalidInput` when the values are not as many.
+    func gatedPrompt(_ values: [Float], count: Int) throws -> GatedPrompt
+
     /// The embedding of one token, as the first layer receives it: `hiddenSize` floats.
     func embedding(of token: Int, into destination: UnsafeMutablePointer<Float>)
 
@@ -130,10 +137,12 @@ extension LanguageModel {
     ///
     /// - Parameter canRewind: keep every position of every layer, so that the sequence can go back to any of them;
     ///   otherwise layers with a sliding window keep their window only.
-    public func makeCache(element: KVElement = .f16, capacity: Int = 0, canRewind: Bool = true) -> KVCache {
+    public func makeCache(
+        element: KVElement = .f16, capacity: Int = 0, canRewind: Bool = true, gated: GatedPrompt? = nil
+    ) -> KVCache {
         KVCache(
             layerCount: shape.layerCount, headCount: shape.keyValueHeadCount, headDimension: shape.headDimension,
-            element: element, capacity: capacity, windows: canRewind ? nil : windows)
+            element: element, capacity: capacity, windows: canRewind ? nil : windows, gated: gated)
     }
 
     /// Refuses a number format that this model's heads do not fit.

@@ -20,13 +20,15 @@ public final class KVCache: @unchecked Sendable {
     public internal(set) var count = 0
     /// The keys and values of each layer.
     public let layers: [KVPages]
+    /// What every position attends to besides the slots.
+    public let gated: GatedPrompt?
 
     /// - Parameters:
     ///   - capacity: slots to allocate at once.
     ///   - windows: for each layer the slots to keep, 0 for all; nil keeps all slots of all layers.
     public init(
         layerCount: Int, headCount: Int, headDimension: Int, element: KVElement, capacity: Int = 0,
-        windows: [Int]? = nil
+        windows: [Int]? = nil, gated: GatedPrompt? = nil
     ) {
         precondition(windows == nil || windows?.count == layerCount, "one window for each layer")
         self.layerCount = layerCount
@@ -34,6 +36,7 @@ public final class KVCache: @unchecked Sendable {
         self.headDimension = headDimension
         self.element = element
         self.windows = windows ?? [Int](repeating: 0, count: layerCount)
+        self.gated = gated
         layers = (0..<layerCount).map { _ in
             KVPages(headCount: headCount, headDimension: headDimension, element: element)
         }
@@ -44,7 +47,7 @@ public final class KVCache: @unchecked Sendable {
     public convenience init(beginningWith prefix: KVPrefix, windows: [Int]? = nil) {
         self.init(
             layerCount: prefix.layers.count, headCount: prefix.headCount, headDimension: prefix.headDimension,
-            element: prefix.element, windows: windows)
+            element: prefix.element, windows: windows, gated: prefix.gated)
         for (layer, pages) in zip(layers, prefix.layers) { layer.begin(with: pages) }
         count = prefix.count
     }
@@ -113,7 +116,7 @@ public final class KVCache: @unchecked Sendable {
     public func share() -> KVPrefix {
         KVPrefix(
             layers: layers.map { $0.share(count) }, count: count, headCount: headCount, headDimension: headDimension,
-            element: element)
+            element: element, gated: gated)
     }
 
     /// Fills the first `tokens` slots of an empty cache from `prefix`, laid out
@@ -155,7 +158,7 @@ public final class KVCache: @unchecked Sendable {
     }
 }
 
-/// Keys and values of a run of first slots, shared by every sequence that begins with them.
+/// Keys and values of a run of first slots, and of a gated prompt, shared by every sequence that begins with them.
 public final class KVPrefix: Sendable {
     let layers: [[(page: KVPage, count: Int)]]
     /// Slots.
@@ -163,18 +166,23 @@ public final class KVPrefix: Sendable {
     public let headCount: Int
     public let headDimension: Int
     public let element: KVElement
+    public let gated: GatedPrompt?
     public var layerCount: Int { layers.count }
 
     init(
-        layers: [[(page: KVPage, count: Int)]], count: Int, headCount: Int, headDimension: Int, element: KVElement
+        layers: [[(page: KVPage, count: Int)]], count: Int, headCount: Int, headDimension: Int, element: KVElement,
+        gated: GatedPrompt?
     ) {
         self.layers = layers
         self.count = count
         self.headCount = headCount
         self.headDimension = headDimension
         self.element = element
+        self.gated = gated
     }
 
-    /// Bytes of the pages it consists of.
-    public var byteCount: Int { layers.reduce(0) { $0 + $1.reduce(0) { $0 + $1.page.byteCount } } }
+    /// Bytes of the pages it consists of, and of the gated prompt.
+    public var byteCount: Int {
+        layers.reduce(gated?.byteCount ?? 0) { $0 + $1.reduce(0) { $0 + $1.page.byteCount } }
+    }
 }

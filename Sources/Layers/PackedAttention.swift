@@ -34,6 +34,13 @@ public struct AttentionPlan: Sendable {
     /// First element of a sequence's block of attention weights, within one key-value head.
     public func offset(of segment: Segment) -> Int { segment.weightsOffset }
 
+    /// The queries of another plan, which see `prefixCount` keys of a prefix and nothing else.
+    public init(of other: AttentionPlan, seeingOnly prefixCount: Int, group: Int) {
+        self.init(
+            segments: other.segments.map { Segment(queries: $0.queries, keys: 0..<0, seesPrefix: true) },
+            visible: [Int](repeating: 0, count: other.queryCount), keyCount: 0, prefixCount: prefixCount, group: group)
+    }
+
     public init(segments: [Segment], visible: [Int], keyCount: Int, prefixCount: Int, group: Int) {
         var segments = segments
         var offset = 0

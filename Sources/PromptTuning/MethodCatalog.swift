@@ -9,6 +9,7 @@ public enum MethodCatalog {
         PTuningLSTM.self,
         ContextAwarePromptTuning.self,
         MultitaskPromptTuning.self,
+        AdaptionPrompt.self,
     ]
 
     /// The method called `name`.

@@ -101,6 +101,10 @@ extension TuningMethod {
         guard frozen > 0 else { return }
         switch placement {
         case .inputEmbeddings: gradient.update(repeating: 0, count: frozen * shape.hiddenSize)
+        case .adaptionPrompt:
+            for row in 0..<frozen * shape.layerCount {  // gates are all tokens' and are learned
+                (gradient + row * (shape.hiddenSize + 1)).update(repeating: 0, count: shape.hiddenSize)
+            }
         case .keysAndValues:
             let plane = tokens * shape.headDimension
             for index in 0..<shape.layerCount * 2 * shape.keyValueHeadCount {
@@ -113,6 +117,7 @@ extension TuningMethod {
         switch placement {
         case .inputEmbeddings: .embeddings(parameters, count: tokens)
         case .keysAndValues: .keysAndValues(parameters, count: tokens)
+        case .adaptionPrompt: .adaptionPrompt(parameters, count: tokens)
         }
     }
 
@@ -185,7 +190,12 @@ extension PromptInitialization {
         count: Int, placement: SoftPrompt.Placement, model: any LanguageModel, tokenizer: any Tokenizer
     ) throws -> [Float] {
         let shape = model.shape
-        let width = placement == .keysAndValues ? shape.keyValueElementsPerToken : shape.hiddenSize
+        let width = shape.valuesPerVirtualToken(placement)
+        if placement == .adaptionPrompt, self == .zero {
+            throw TuningError(
+                code: .invalidSetting,
+                message: "rows of zeros behind gates of zero never move; begin an adaption prompt from text or vocabulary")
+        }
         guard let ids = try tokenIDs(count: count, tokenizer: tokenizer, vocabularySize: shape.vocabularySize) else {
             return [Float](repeating: 0, count: count * width)
         }
@@ -201,6 +211,17 @@ extension PromptInitialization {
             let cache = model.makeCache(element: .f32, capacity: count)
             _ = try model.forward(.tokens(ids), cache: cache, workspace: InferenceWorkspace(), logitCount: 0)
             return cache.prefix(tokens: count)
+        case .adaptionPrompt:
+            // The words' embeddings, as large as what layers read behind their norms, in every layer.
+            var row = [Float](repeating: 0, count: shape.hiddenSize)
+            return ids.flatMap { id -> [Float] in
+                row.withUnsafeMutableBufferPointer { buffer in
+                    if let base = buffer.baseAddress { model.embedding(of: id, into: base) }
+                }
+                let square = row.reduce(0) { $0 + Double($1) * Double($1) } / Double(row.count)
+                let factor = square > 0 ? Float(1 / square.squareRoot()) : 0
+                return (0..<shape.layerCount).flatMap { _ in row.map { $0 * factor } + [0] }
+            }
         }
     }
 }

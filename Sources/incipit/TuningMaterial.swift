@@ -145,8 +145,7 @@ extension TuneCommand {
             return { values in
                 try scoring.score(
                     PromptAttachment(
-                        virtualTokenCount: count,
-                        entry: method.placement == .keysAndValues ? .cache(values) : .input(values)))
+                        virtualTokenCount: count, entry: .init(method.placement, values)))
             }
         }
         guard file.has(.dev) else { return nil }
@@ -207,7 +206,7 @@ extension TuneCommand {
     ) throws {
         let configuration = trainer.configuration
         let perStep = try trainer.secondsPerStep()
-        let values = method.placement == .keysAndValues ? shape.keyValueElementsPerToken : shape.hiddenSize
+        let values = shape.valuesPerVirtualToken(method.placement)
         let plan = Plan(
             method: method.name, virtualTokens: configuration.tokens, parameters: initial.count, trainingRows: items,
             steps: configuration.steps, artifactBytes: configuration.tasks * configuration.tokens * values * 4,

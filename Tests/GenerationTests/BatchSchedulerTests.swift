@@ -26,7 +26,7 @@ import Testing
         (0..<count).map { (($0 + seed * 131) * 7919 + seed * seed * 13) % model.shape.vocabularySize }
     }
 
-    /// A prefix and a prompt at the input, of other lengths.
+    /// Prefixes, a prompt at the input and one beside the context, of other lengths.
     private func attachments(_ model: any LanguageModel) -> [PromptAttachment] {
         let shape = model.shape
         func noise(_ count: Int, _ scale: Float) -> [Float] {
@@ -38,6 +38,8 @@ import Testing
             PromptAttachment(virtualTokenCount: 9, entry: .input(noise(9 * shape.hiddenSize, 0.1))),
             PromptAttachment(
                 virtualTokenCount: 3, entry: .cache(noise(3 * shape.keyValueElementsPerToken, 1))),
+            PromptAttachment(
+                virtualTokenCount: 4, entry: .gated(noise(4 * shape.layerCount * (shape.hiddenSize + 1), 1))),
         ]
     }
 
@@ -54,6 +56,9 @@ import Testing
                 tokens: ids(90, 5, model), prompt: 2,
                 settings: SamplerSettings(temperature: 1, topP: 0.8, repetitionPenalty: 1.2, seed: 7), maximum: 16),
             Text(tokens: ids(13, 6, model), prompt: nil, settings: .greedy, maximum: 1),
+            Text(tokens: ids(70, 7, model), prompt: 3, settings: .greedy, maximum: 11),
+            Text(
+                tokens: ids(5, 8, model), prompt: 3, settings: SamplerSettings(temperature: 1.1, seed: 9), maximum: 8),
         ]
     }
 

@@ -21,7 +21,7 @@ import Testing
     ])
     private let promptTokens = 3
 
-    private enum Placement: CaseIterable { case embeddings, keysAndValues }
+    private enum Placement: CaseIterable { case embeddings, keysAndValues, adaptionPrompt }
 
     private func withModel<R>(
         _ type: TensorType, threads: Int = 1, _ body: (any LanguageModel, NaiveLlama) throws -> R
@@ -35,8 +35,11 @@ import Testing
 
     private func parameters(_ placement: Placement, _ shape: DecoderShape) -> [Float] {
         var random = RandomNumbers(seed: 7)
-        let width = placement == .embeddings ? shape.hiddenSize : shape.keyValueElementsPerToken
-        return random.floats(promptTokens * width, scale: placement == .embeddings ? 0.2 : 0.8)
+        switch placement {
+        case .embeddings: return random.floats(promptTokens * shape.hiddenSize, scale: 0.2)
+        case .keysAndValues: return random.floats(promptTokens * shape.keyValueElementsPerToken, scale: 0.8)
+        case .adaptionPrompt: return random.floats(promptTokens * shape.layerCount * (shape.hiddenSize + 1), scale: 0.8)
+        }
     }
 
     private func evaluate(
@@ -45,18 +48,23 @@ import Testing
         var gradient = [Float](repeating: .nan, count: values.count)
         let loss = try values.withUnsafeBufferPointer { values in
             let base = values.baseAddress!
-            return try graph.loss(
-                of: batch,
-                prompt: placement == .embeddings
-                    ? .embeddings(base, count: promptTokens) : .keysAndValues(base, count: promptTokens),
-                gradient: &gradient)
+            let prompt: PromptView =
+                switch placement {
+                case .embeddings: .embeddings(base, count: promptTokens)
+                case .keysAndValues: .keysAndValues(base, count: promptTokens)
+                case .adaptionPrompt: .adaptionPrompt(base, count: promptTokens)
+                }
+            return try graph.loss(of: batch, prompt: prompt, gradient: &gradient)
         }
         return (loss.loss, gradient)
     }
 
     private func prompt(_ placement: Placement, _ values: [Double]) -> NaiveLlama.Prompt {
-        placement == .embeddings
-            ? .embeddings(values, count: promptTokens) : .keysAndValues(values, count: promptTokens)
+        switch placement {
+        case .embeddings: .embeddings(values, count: promptTokens)
+        case .keysAndValues: .keysAndValues(values, count: promptTokens)
+        case .adaptionPrompt: .adaptionPrompt(values, count: promptTokens)
+        }
     }
 
     @Test(arguments: types) func gradientsAgreeWithFiniteDifferences(type: TensorType) throws {

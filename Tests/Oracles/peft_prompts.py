@@ -17,7 +17,7 @@ import sys
 import tempfile
 
 import torch
-from peft import (CPTConfig, MultitaskPromptTuningConfig, PeftModel, PrefixTuningConfig, PromptEncoderConfig,
+from peft import (AdaptionPromptConfig, CPTConfig, MultitaskPromptTuningConfig, PeftModel, PrefixTuningConfig, PromptEncoderConfig,
                   PromptTuningConfig, get_peft_model)
 from transformers import AutoModelForCausalLM
 
@@ -39,6 +39,8 @@ def configs():
         task_type="CAUSAL_LM", num_virtual_tokens=TOKENS, num_tasks=2, num_ranks=2)
     yield "CPT", CPTConfig(
         task_type="CAUSAL_LM", cpt_token_ids=[5, 6, 7, 8, 9], cpt_mask=[1] * 5, cpt_tokens_type_mask=[1, 2, 2, 3, 4])
+    yield "ADAPTION_PROMPT", AdaptionPromptConfig(
+        task_type="CAUSAL_LM", adapter_len=TOKENS, adapter_layers=1, target_modules="self_attn")
     if CartridgeConfig is not None:
         yield "CARTRIDGE", CartridgeConfig(task_type="CAUSAL_LM", num_virtual_tokens=TOKENS, num_frozen_tokens=1)
 
@@ -118,8 +120,10 @@ def main() -> int:
             base = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32)
             model = get_peft_model(base, config)
             with torch.no_grad():
-                for parameter in model.prompt_encoder.parameters():
-                    if parameter.requires_grad:
+                for label, parameter in model.named_parameters():
+                    if label.endswith("adaption_gate"):
+                        parameter.fill_(0.7)
+                    elif parameter.requires_grad:
                         parameter.add_(0.1 * torch.randn_like(parameter))
             model.eval()
             slug = name.lower().replace("+", "-").replace("_", "-")

@@ -30,7 +30,11 @@ import Testing
         let parameters = try initial(method)
         #expect(parameters.count == method.parameterCount(tokens: tokens, shape: loaded.model.shape))
         let plain: any TuningMethod.Type =
-            method.placement == .keysAndValues ? PrefixTuning.self : PromptTuningMethod.self
+            switch method.placement {
+            case .keysAndValues: PrefixTuning.self
+            case .inputEmbeddings: PromptTuningMethod.self
+            case .adaptionPrompt: AdaptionPrompt.self
+            }
         let start = method.fold(parameters, tokens: tokens, shape: loaded.model.shape)
         #expect(
             try start

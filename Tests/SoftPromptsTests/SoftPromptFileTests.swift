@@ -15,10 +15,19 @@ struct SoftPromptFileTests {
 
     static func prompt(_ placement: SoftPrompt.Placement, tokens: Int = 3) throws -> SoftPrompt {
         let columns = SoftPrompt.columns(placement, shape)
+        var values = (0..<tokens * columns).map { Float($0) / 7 - 3 }
+        if placement == .adaptionPrompt {
+            let layout = AdaptionLayout(shape)
+            for token in 1..<tokens {
+                for layer in 0..<layout.layerCount { values[token * columns + layout.gate(ofLayer: layer)] = 0 }
+            }
+        }
+        let methods: [SoftPrompt.Placement: String] = [
+            .inputEmbeddings: "prompt-tuning", .keysAndValues: "prefix-tuning", .adaptionPrompt: "adaption-prompt",
+        ]
         return try SoftPrompt(
-            placement: placement, virtualTokenCount: tokens, values: (0..<tokens * columns).map { Float($0) / 7 - 3 },
-            shape: shape, base: base, baseName: "tiny", baseSource: digest("f"),
-            method: placement == .inputEmbeddings ? "prompt-tuning" : "prefix-tuning",
+            placement: placement, virtualTokenCount: tokens, values: values,
+            shape: shape, base: base, baseName: "tiny", baseSource: digest("f"), method: methods[placement] ?? "",
             training: ["seed": 42, "loss": 0.25, "data": ["name": "gloss"]])
     }
 
@@ -187,7 +196,7 @@ struct SoftPromptFileTests {
         "adapters that are no soft prompts are refused with the reason",
         arguments: [
             (["peft_type": "LORA", "num_virtual_tokens": 2], "no soft prompt"),
-            (["peft_type": "ADAPTION_PROMPT", "adapter_len": 2], "gate"),
+            (["peft_type": "ADAPTION_PROMPT", "adapter_len": 2], "adaption_prompt"),
             (["peft_type": "PROMPT_TUNING", "num_virtual_tokens": 2, "num_transformer_submodules": 2], "encoder"),
             (["peft_type": "PROMPT_TUNING"], "num_virtual_tokens"), ([:], "peft_type"),
             (["peft_type": "PROMPT_TUNING", "num_virtual_tokens": 3], "3 rows"),

@@ -24,10 +24,11 @@ public struct NaiveLlama {
         case none
         case embeddings([Double], count: Int)
         case keysAndValues([Double], count: Int)
+        case adaptionPrompt([Double], count: Int)
 
         var count: Int {
             switch self {
-            case .none: 0
+            case .none, .adaptionPrompt: 0
             case .embeddings(_, let count), .keysAndValues(_, let count): count
             }
         }
@@ -72,6 +73,7 @@ public struct NaiveLlama {
         case .embeddings(let values, let count):
             rows = (0..<count).map { Array(values[$0 * hiddenSize..<($0 + 1) * hiddenSize]) }
         case .keysAndValues(_, let count): firstPosition = count
+        case .adaptionPrompt: break
         }
         rows += tokens.map { Array(embedding[$0 * hiddenSize..<($0 + 1) * hiddenSize]) }
         for (index, layer) in layers.enumerated() {
@@ -85,7 +87,14 @@ public struct NaiveLlama {
             }
             for row in rows.indices {
                 let seen = firstPosition + row + 1
-                let mixed = attend(queries[row], keys.prefix(seen), values.prefix(seen))
+                var mixed = attend(queries[row], keys.prefix(seen), values.prefix(seen))
+                if case .adaptionPrompt(let stored, let count) = prompt {
+                    let starts = (0..<count).map { ($0 * layers.count + index) * (hiddenSize + 1) }
+                    let own = starts.map { Array(stored[$0..<$0 + hiddenSize]) }
+                    let added = attend(
+                        queries[row], own.map { times(layer.keys, $0) }[...], own.map { times(layer.values, $0) }[...])
+                    mixed = sum(mixed, added.map { stored[starts[0] + hiddenSize] * $0 })
+                }
                 rows[row] = sum(rows[row], times(layer.attentionOutput, mixed))
                 let inner = norm(rows[row], layer.feedForwardNorm)
                 let gate = times(layer.gate, inner), up = times(layer.up, inner)

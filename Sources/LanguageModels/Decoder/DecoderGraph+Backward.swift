@@ -9,6 +9,9 @@ extension DecoderGraph {
         if case .keysAndValues(_, let count) = prompt {
             gradient.update(repeating: 0, count: count * shape.keyValueElementsPerToken)
         }
+        if case .adaptionPrompt(_, let count) = prompt {
+            gradient.update(repeating: 0, count: count * c.layerCount * (width + 1))
+        }
         // dX: gradient at the output of the layer at hand, for the rows it has.
         let dX = scratch.gradient.reserve(rows * width)
         let lossGradient = scratch.lossGradient.pointer
@@ -63,7 +66,7 @@ extension DecoderGraph {
         let dV = scratch.dValues.reserve(rows * keyWidth)
         let prefixGradient: PackedAttention.PrefixGradient? =
             switch prompt {
-            case .none: nil
+            case .none, .adaptionPrompt: nil
             case .embeddings: .init(keys: dK, values: dV, headStride: rows * d)
             case .keysAndValues(_, let count):
                 .init(
@@ -78,6 +81,7 @@ extension DecoderGraph {
             slopes: c.attentionSoftCap > 0 ? UnsafePointer(saved[index].slopes.pointer) : nil, dOutput: dAttended,
             dWeights: scratch.dAttention.reserve(heads * plan.weightsPerHead), dQueries: dQ, dKeys: dK, dValues: dV,
             prefixGradient: prefixGradient, pool: pool)
+        backwardGated(index, plan, prompt, queries: q, dOutput: dAttended, dQueries: dQ, gradient)
 
         // Rows of the input whose gradient anyone needs: below the first layer only trained embeddings lie.
         let needed = index == batch.firstLayer ? batch.virtualRows : rows

@@ -121,6 +121,7 @@ extension DecoderGraph {
             weights: saved[index].attention.reserve(weightCount),
             slopes: c.attentionSoftCap > 0 ? saved[index].slopes.reserve(weightCount) : nil, output: attended,
             pool: pool)
+        forwardGated(index, plan, prompt, queries: q, into: attended)
         let attendedRows = scratch.attendedRows.reserve(plan.queryCount * queryWidth)
         let group = attention.group
         forRows(plan.queryCount) { row in
@@ -226,7 +227,7 @@ extension DecoderGraph {
         of prompt: PromptView, layer: Int, keys: UnsafePointer<Float>, values: UnsafePointer<Float>, rows: Int
     ) -> PackedAttention.Prefix? {
         switch prompt {
-        case .none: return nil
+        case .none, .adaptionPrompt: return nil
         case .embeddings:
             return .init(keys: keys, values: values, headStride: rows * c.headDimension)
         case .keysAndValues(let base, let count):

@@ -90,6 +90,9 @@ final class DecoderGraph: ObservableModel {
     let attention: PackedAttention
     var saved: [Saved]
     var scratch = Scratch()
+    /// Of adaption prompts only.
+    var gated: [SavedGated]
+    var gatedScratch = GatedScratch()
     let keepsFloats: Bool
     var precision = TrainingPrecision.float
     var activationObserver: (any ActivationObserver)?
@@ -144,6 +147,7 @@ final class DecoderGraph: ObservableModel {
             headDimension: c.headDimension, scale: c.attentionScale,
             softCap: c.attentionSoftCap)
         saved = Array(repeating: Saved(), count: c.layerCount)
+        gated = Array(repeating: SavedGated(), count: c.layerCount)
     }
 
     var residentByteCount: Int {

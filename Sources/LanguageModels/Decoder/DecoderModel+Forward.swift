@@ -153,6 +153,12 @@ extension DecoderModel {
                         past: slice.past, usesTiles: slice.usesTiles,
                         into: attended.floats + slice.first * queryWidth)
                 }, attentionShapes[index], pool: pool)
+            for slice in slices {
+                slice.cache.gated?.attend(
+                    layer: index, queries: q + slice.first * queryWidth, rows: slice.count, headCount: c.headCount,
+                    keyValueHeadCount: c.keyValueHeadCount, headDimension: c.headDimension, scale: c.attentionScale,
+                    softCap: c.attentionSoftCap, into: attended.floats + slice.first * queryWidth, pool: pool)
+            }
             attended.quantize(tokens: rows, columns: queryWidth, pool: pool)
             let waiting = addBranch(
                 attended, weights.attentionOutput, update?.attentionOutput, layer.attentionOutput,

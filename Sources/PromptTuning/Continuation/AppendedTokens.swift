@@ -29,6 +29,11 @@ public enum AppendedTokens {
             old.withUnsafeBufferPointer { cache.loadPrefix($0.baseAddress!, tokens: count) }
             _ = try model.forward(.tokens(ids), cache: cache, workspace: InferenceWorkspace(), logitCount: 0)
             return cache.prefix(tokens: count + adding)
+        case .adaptionPrompt:
+            throw TuningError(
+                code: .invalidSetting,
+                message: "an adaption prompt's tokens share a softmax and a gate: new ones would change what the old ones do; "
+                    + "continue it without --append")
         }
     }
 }

@@ -2,6 +2,7 @@ import Foundation
 import Kernels
 import Layers
 import LanguageModels
+import SoftPrompts
 import Tokenization
 
 /// The base as it answers behind some context: what a prompt shall learn to imitate.
@@ -14,7 +15,18 @@ public final class Teacher {
         case prefix([Float], count: Int)
         /// A soft prompt at the input: `(token, hiddenSize)`.
         case embeddings([Float], count: Int)
+        /// An adaption prompt: `(token, layer, hiddenSize + 1)`.
+        case adaptionPrompt([Float], count: Int)
         case nothing
+
+        /// A soft prompt in the layout of training.
+        public init(_ placement: SoftPrompt.Placement, _ values: [Float], count: Int) {
+            switch placement {
+            case .inputEmbeddings: self = .embeddings(values, count: count)
+            case .keysAndValues: self = .prefix(values, count: count)
+            case .adaptionPrompt: self = .adaptionPrompt(values, count: count)
+            }
+        }
     }
 
     /// How a sequence goes on behind what is given.
@@ -53,7 +65,11 @@ public final class Teacher {
         self.tokenizer = tokenizer
         self.keptTokens = min(keptTokens, model.shape.vocabularySize)
         lead = tokenizer.addsBeginning ? tokenizer.special.beginningOfSequence.map { [$0] } ?? [] : []
-        let cache = model.makeCache(element: .f32)
+        var gated: GatedPrompt?
+        if case .adaptionPrompt(let values, let count) = context {
+            gated = try model.gatedPrompt(values, count: count)
+        }
+        let cache = model.makeCache(element: .f32, gated: gated)
         self.cache = cache
         var repeats = true
         switch context {
@@ -73,7 +89,7 @@ public final class Teacher {
             values.withUnsafeBufferPointer { cache.loadPrefix($0.baseAddress!, tokens: count) }
         case .embeddings(let values, let count):
             _ = try model.forward(.embeddings(values, count: count), cache: cache, workspace: workspace, logitCount: 0)
-        case .nothing: break
+        case .adaptionPrompt, .nothing: break
         }
         readCount = cache.count
         repeatsLead = repeats

@@ -111,10 +111,7 @@ struct ContinueCommand: AsyncParsableCommand {
         let run = try TuningRun(
             name: reference.repository.description + "--continue", home: home, resume: resume, restart: restart)
         let graph = try loaded.model.differentiable(weightsMemory: weightsMemory)
-        let context: Teacher.Context =
-            parent.placement == .keysAndValues
-            ? .prefix(parentTokens, count: parent.virtualTokenCount)
-            : .embeddings(parentTokens, count: parent.virtualTokenCount)
+        let context = Teacher.Context(parent.placement, parentTokens, count: parent.virtualTokenCount)
         // Appended tokens leave the old ones as they are: nothing pulls them away, and nothing need hold them.
         let plan = try PromptContinuation(replay: replay, anchorWeight: anchor)
         let objectives = try plan.objectives(
@@ -136,8 +133,7 @@ struct ContinueCommand: AsyncParsableCommand {
             labels: labels,
             template: try ExampleTemplate(prompt: configuration.template))
         func attach(_ values: [Float], _ count: Int) -> PromptAttachment {
-            PromptAttachment(
-                virtualTokenCount: count, entry: method.placement == .keysAndValues ? .cache(values) : .input(values))
+            PromptAttachment(virtualTokenCount: count, entry: .init(method.placement, values))
         }
         let outcome = try run.train(
             trainer, evaluate: { try scoring.score(attach($0, configuration.tokens)) },

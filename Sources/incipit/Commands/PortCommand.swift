@@ -88,10 +88,15 @@ struct PortCommand: AsyncParsableCommand {
                 continuation: .init(tokens: answerTokens, endsAtLine: true))
         }
         let count = parent.virtualTokenCount
-        let context: Teacher.Context =
-            parent.placement == .keysAndValues
-            ? .prefix(old.model.shape.cachePrefix(fromStored: parent.values, tokens: count), count: count)
-            : .embeddings(parent.values, count: count)
+        let method: any TuningMethod.Type =
+            switch parent.placement {
+            case .keysAndValues: PrefixTuning.self
+            case .inputEmbeddings: PromptTuningMethod.self
+            case .adaptionPrompt: AdaptionPrompt.self
+            }
+        let context = Teacher.Context(
+            parent.placement,
+            method.parameters(fromStored: parent.values, tokens: count, shape: old.model.shape), count: count)
         let digest = try await PromptStore(home: home).registry.load(prompt).record.digest.description
         let identity = "port \(digest) keep \(keep)"
         let key = Digest.sha256(of: Array(identity.utf8)).description
@@ -101,8 +106,6 @@ struct PortCommand: AsyncParsableCommand {
                 folder: "\(home.cache)/teachers/\(key.dropFirst("sha256:".count).prefix(24))", identity: identity)
         ) { try Teacher(model: old.model, tokenizer: old.tokenizer, context: context, keptTokens: keep) }
 
-        let method: any TuningMethod.Type =
-            parent.placement == .keysAndValues ? PrefixTuning.self : PromptTuningMethod.self
         let shape = new.model.shape
         let (initial, start) = try start(parent, old: old.model.shape, new: new, method: method)
         let run = try TuningRun(name: target.description, home: home, resume: resume, restart: restart)
@@ -154,9 +157,11 @@ struct PortCommand: AsyncParsableCommand {
     ) throws -> ([Float], String) {
         let shape = new.model.shape
         let fits =
-            parent.placement == .keysAndValues
-            ? PrefixLayout(parent.shape) == PrefixLayout(shape.promptShape)
-            : parent.shape.hiddenSize == shape.hiddenSize
+            switch parent.placement {
+            case .keysAndValues: PrefixLayout(parent.shape) == PrefixLayout(shape.promptShape)
+            case .inputEmbeddings: parent.shape.hiddenSize == shape.hiddenSize
+            case .adaptionPrompt: AdaptionLayout(parent.shape) == AdaptionLayout(shape.promptShape)
+            }
         if fits {
             let values = method.parameters(
                 fromStored: parent.values, tokens: parent.virtualTokenCount, shape: shape)

@@ -128,7 +128,7 @@ struct TuneCommand: AsyncParsableCommand {
             finalFraction: finalFraction, weightDecay: weightDecay, clipNorm: clip, averaging: averaging,
             tokenDropout: tokenDropout,
             optimizer: optimizer,
-            evaluateEvery: evaluateEvery, patience: patience, learnsEnd: !noEnd, freezesFirstToken: !trainFirstToken,
+            evaluateEvery: evaluateEvery, patience: patience, learnsEnd: !noEnd, freezesFirstToken: !trainFirstToken && method.placement != .adaptionPrompt,
             template: template, seed: seed)
         configuration.accumulation = accumulate
         configuration.normBall = normBall ?? method.defaultNormBall

@@ -1,0 +1,69 @@
+import Kernels
+import Layers
+
+// Adaption prompts: rows that each layer's own projections turn into keys and values.
+extension DecoderModel {
+    func gatedPrompt(_ values: [Float], count: Int) throws -> GatedPrompt {
+        let c = configuration, width = c.hiddenSize, keyWidth = c.keyWidth, d = c.headDimension
+        let columns = c.layerCount * (width + 1)
+        guard count > 0, values.count == count * columns else {
+            throw ModelError(
+                .invalidInput,
+                "\(values.count) numbers are no \(count) adaption rows of \(c.layerCount) layers of \(width) and a gate")
+        }
+        let workspace = InferenceWorkspace()
+        let rows = FloatBuffer(count: count * width)
+        let projected = FloatBuffer(count: count * 2 * keyWidth)
+        let layers = values.withUnsafeBufferPointer { values in
+            (0..<c.layerCount).map { index -> GatedPrompt.Layer? in
+                guard let base = values.baseAddress else { return nil }
+                let gate = base[index * (width + 1) + width]
+                if gate == 0 { return nil }
+                for token in 0..<count {
+                    (rows.pointer + token * width).update(from: base + token * columns + index * (width + 1), count: width)
+                }
+                projectGated(
+                    index, rows.pointer, count: count, into: projected.pointer, activations: workspace.normed, workspace)
+                let keys = FloatBuffer(count: count * keyWidth), values = FloatBuffer(count: count * keyWidth)
+                for token in 0..<count {
+                    let row = projected.pointer + token * 2 * keyWidth
+                    self.layers[index].keyNorm?.forward(row)
+                    for head in 0..<c.keyValueHeadCount {
+                        (keys.pointer + (head * count + token) * d).update(from: row + head * d, count: d)
+                        (values.pointer + (head * count + token) * d).update(from: row + keyWidth + head * d, count: d)
+                    }
+                }
+                return GatedPrompt.Layer(gate: gate, keys: keys, values: values)
+            }
+        }
+        return GatedPrompt(count: count, layers: layers)
+    }
+
+    /// Keys (before a norm of keys) and values of a layer's rows, biases included: `(count, key | value)`. Both int8 forms
+    /// of the rows are used: 15 bits of them.
+    func projectGated(
+        _ index: Int, _ rows: UnsafePointer<Float>, count: Int, into projected: UnsafeMutablePointer<Float>,
+        activations: Activations, _ workspace: InferenceWorkspace?
+    ) {
+        let width = configuration.hiddenSize, keyWidth = configuration.keyWidth, layer = layers[index]
+        nonisolated(unsafe) let rows = rows  // read only
+        activations.set(tokens: count, columns: width, refines: true, pool: pool) { token, row in
+            row.update(from: rows + token * width, count: width)
+        }
+        MatrixProduct.run(
+            [
+                ProductJob(packed[index].keys, into: projected, stride: 2 * keyWidth, isRefined: true),
+                ProductJob(packed[index].values, into: projected + keyWidth, stride: 2 * keyWidth, isRefined: true),
+            ], activations, tokens: count, pool: pool)
+        if let update = updates[index], let workspace {
+            for (part, output) in [(update.keys, projected), (update.values, projected + keyWidth)] {
+                part?.apply(
+                    to: activations, rows: count, into: output, stride: 2 * keyWidth, workspace: workspace, pool: pool)
+            }
+        }
+        for token in 0..<count {
+            layer.keys.addBias(projected + token * 2 * keyWidth)
+            layer.values.addBias(projected + token * 2 * keyWidth + keyWidth)
+        }
+    }
+}
