@@ -25,7 +25,7 @@ test: ## Build and run the tests (offline; no model is downloaded)
 	swift test $(TESTING) --skip-build
 	INCIPIT_KERNELS=portable swift test $(TESTING) --skip-build --filter '^(Kernels|Layers|LanguageModels|Generation)Tests'
 
-emulate: ## Kernels of 64-bit ARM under qemu-user
+emulate: ## Kernels of processors that are not at hand: AVX-512, and 64-bit ARM under qemu-user
 	@Tests/Emulation/run.sh
 
 bench: build ## Speed and memory against llama.cpp and PEFT (makes a Python environment; takes a while)

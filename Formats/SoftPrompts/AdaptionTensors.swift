@@ -6,6 +6,8 @@ import Safetensors
 enum AdaptionTensors {
     /// The module that PEFT wraps in llama and mistral.
     static let targetModules = "self_attn"
+    /// Most layers of a model; far more than any has.
+    private static let layerLimit = 1024
 
     private static func prefix(_ layer: Int) -> String { "base_model.model.model.layers.\(layer).\(targetModules)." }
     private static func rows(_ layer: Int) -> String { prefix(layer) + "adaption_prompt" }
@@ -47,17 +49,22 @@ enum AdaptionTensors {
             }
             return try file.floats(of: tensor)
         }
-        let present = (0..<layerCount).filter { file.tensor(named: rows($0)) != nil }
-        guard let first = present.first, present == Array(first..<layerCount), file.tensors.count == 2 * present.count
-        else {
+        // What is missing becomes zeros: how many is not the file's to say.
+        guard layerCount <= layerLimit else {
+            throw refuse("a prompt for \(layerCount) layers is not possible (1 to \(layerLimit))")
+        }
+        let count = file.tensors.count / 2
+        guard count >= 1, count <= layerCount, file.tensors.count == 2 * count else {
             throw refuse(
-                "the file must hold a prompt and a gate for each of the topmost layers and nothing else; it has prompts in "
-                    + "\(present.count) of \(layerCount) layers and \(file.tensors.count) tensors")
+                "the file must hold a prompt and a gate for each of the topmost layers and nothing else; it has "
+                    + "\(file.tensors.count) tensors for \(layerCount) layers")
+        }
+        let present = (layerCount - count..<layerCount)
+        let parts = try present.map { layer in
+            (gate: try read(gate(layer), [1])[0], rows: try read(rows(layer), [1, tokens, hiddenSize]))
         }
         var values = [Float](repeating: 0, count: tokens * columns)
-        for layer in present {
-            let gate = try read(gate(layer), [1])[0]
-            let rows = try read(rows(layer), [1, tokens, hiddenSize])
+        for (layer, (gate, rows)) in zip(present, parts) {
             for token in 0..<tokens {
                 let start = token * columns + layer * layerColumns
                 values.replaceSubrange(
@@ -89,7 +96,7 @@ enum AdaptionTensors {
                 guard tensor.name.hasPrefix(head), tensor.name.hasSuffix(tail) else { return nil }
                 return Int(tensor.name.dropFirst(head.count).dropLast(tail.count))
             }
-            guard let top = layers.max(), (0..<ModelShape.limit).contains(top), layers.count == Set(layers).count,
+            guard let top = layers.max(), (0..<layerLimit).contains(top), layers.count == Set(layers).count,
                 let tensor = file.tensor(named: rows(top)), tensor.dimensions.count == 3, tensor.dimensions[0] == 1,
                 (1...SoftPrompt.tokenLimit).contains(tensor.dimensions[1]),
                 (1...ModelShape.limit).contains(tensor.dimensions[2])
@@ -108,11 +115,8 @@ enum AdaptionTensors {
             }
             let (perToken, first) = layerCount.multipliedReportingOverflow(by: hiddenSize + 1)
             let (count, second) = perToken.multipliedReportingOverflow(by: tokens)
-            guard !first, !second, count <= SoftPrompt.valueLimit, layers.min().map({ top - $0 + 1 }) == layers.count
-            else {
-                throw refuse(
-                    .invalidPrompt,
-                    "the prompts of \(layers.count) layers up to layer \(top) are not those of the topmost layers")
+            guard !first, !second, count <= SoftPrompt.valueLimit else {
+                throw refuse(.invalidPrompt, "the prompt would have more than \(SoftPrompt.valueLimit) values")
             }
             values = try AdaptionTensors.values(
                 file, tokens: tokens, hiddenSize: hiddenSize, layerCount: layerCount, type: nil)

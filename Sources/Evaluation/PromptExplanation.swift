@@ -42,10 +42,17 @@ public struct PromptExplanation: Sendable, Codable {
     /// - Parameters:
     ///   - values: virtual tokens in the placement's layout.
     ///   - rows: encoded examples to look at; empty leaves attention and ablation out.
+    /// - Throws: `ModelError.invalidInput` for adaption prompts.
     public init(
         values: [Float], count: Int, placement: SoftPrompt.Placement, rows: [TrainingBatch.Example],
         loaded: LoadedModel, graph: any DifferentiableModel, neighbours: Int = 5
     ) throws {
+        guard placement != .adaptionPrompt else {
+            throw ModelError(
+                .invalidInput,
+                "the rows of an adaption prompt stand beside the context, others in each layer, and have no nearest words; "
+                    + "what can be explained are prompts at the input and prefixes")
+        }
         let shape = loaded.model.shape
         let (own, width) = Self.vectors(values, count: count, placement: placement, shape: shape)
         let ids = Array(0..<loaded.tokenizer.vocabularyCount)

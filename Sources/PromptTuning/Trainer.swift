@@ -143,11 +143,12 @@ public final class Trainer {
                 message: "\(initial.count) initial parameters do not make \(configuration.tokens) virtual "
                     + "tokens of \(expected / configuration.tokens)")
         }
-        let room = model.shape.contextLength - configuration.tokens
+        let positions = method.placement == .adaptionPrompt ? 0 : configuration.tokens
+        let room = model.shape.contextLength - positions
         guard objectives.longestSequence <= room else {
             throw TuningError(
                 code: .invalidData,
-                message: "the longest example has \(objectives.longestSequence) tokens; behind \(configuration.tokens) "
+                message: "the longest example has \(objectives.longestSequence) tokens; behind \(positions) "
                     + "virtual ones the model has room for \(max(0, room))")
         }
         frozen = Self.frozenIndices(configuration, method: method, count: expected, shape: model.shape)

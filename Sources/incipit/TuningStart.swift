@@ -156,6 +156,7 @@ extension TuneCommand {
         var kinds: [(String, PromptInitialization)] = [
             ("--init vocabulary", .vocabulary(seed: seed)), ("--init zero", .zero),
         ]
+        if method.placement == .adaptionPrompt { kinds.removeLast() }  // it cannot begin as zeros
         let text = try material.defaultText(method: method)
         kinds.insert(("--init-text “\(text.prefix(80))”", .text(text)), at: 0)
         for (advice, initialization) in kinds {

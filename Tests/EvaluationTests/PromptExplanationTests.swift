@@ -9,8 +9,8 @@ import Testing
 @testable import Evaluation
 
 @Suite struct PromptExplanationTests {
-    @Test(arguments: SoftPrompt.Placement.allCases) func wordsAreTheirOwnNearest(placement: SoftPrompt.Placement) throws
-    {
+    @Test(arguments: [SoftPrompt.Placement.inputEmbeddings, .keysAndValues])
+    func wordsAreTheirOwnNearest(placement: SoftPrompt.Placement) throws {
         let loaded = try ModelLoader.load(path: Fixtures.Models.tinyLlama.path, pool: ThreadPool(threadCount: 1))
         let graph = try loaded.model.differentiable(weightsMemory: .float)
         let method: any TuningMethod.Type =

@@ -41,12 +41,6 @@ struct ExplainCommand: AsyncParsableCommand {
         let resolved = try await AttachmentOptions.resolve(
             prompt, allowRelatedBase: allowRelatedBase, for: loaded, home: home)
         let own = resolved.prompt
-        guard own.placement != .adaptionPrompt else {
-            throw CommandFailure(
-                .usage,
-                "\(prompt) is an adaption prompt: its rows stand beside the context, one for each layer, and have no nearest words; "
-                    + "explain looks at prompts at the input and at prefixes")
-        }
         var rows: [TrainingBatch.Example] = []
         if let data {
             let dataset = try Dataset(path: try DataSource.path(for: data, home: home))

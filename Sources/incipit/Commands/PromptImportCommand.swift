@@ -15,7 +15,7 @@ struct PromptImportCommand: AsyncParsableCommand {
             incipit prompt import my-adapter --base MODEL --name team/task    a folder of PEFT
 
             From PEFT: what it saves for PROMPT_TUNING, P_TUNING, PREFIX_TUNING, MULTITASK_PROMPT_TUNING (one task, --task), \
-            CPT and CARTRIDGE; from KoboldAI: soft-prompt archives (.zip). Pickles (adapter_model.bin) are never read. Such \
+            CPT, CARTRIDGE and ADAPTION_PROMPT (llama, mistral); from KoboldAI: soft-prompt archives (.zip). Pickles (adapter_model.bin) are never read. Such \
             files do not say which weights they were trained on: the model you name becomes the prompt's base. A prompt \
             attached to other weights than its own does nothing good.
             """)

@@ -128,7 +128,8 @@ struct TuneCommand: AsyncParsableCommand {
             finalFraction: finalFraction, weightDecay: weightDecay, clipNorm: clip, averaging: averaging,
             tokenDropout: tokenDropout,
             optimizer: optimizer,
-            evaluateEvery: evaluateEvery, patience: patience, learnsEnd: !noEnd, freezesFirstToken: !trainFirstToken && method.placement != .adaptionPrompt,
+            evaluateEvery: evaluateEvery, patience: patience, learnsEnd: !noEnd,
+            freezesFirstToken: !trainFirstToken && method.placement != .adaptionPrompt,
             template: template, seed: seed)
         configuration.accumulation = accumulate
         configuration.normBall = normBall ?? method.defaultNormBall
