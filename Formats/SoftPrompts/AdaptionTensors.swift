@@ -21,7 +21,8 @@ enum AdaptionTensors {
         for layer in layout.firstAdaptedLayer(prompt.values)..<layout.layerCount {
             let gates = (0..<tokens).map { prompt.values[$0 * layout.columns + layout.gate(ofLayer: layer)] }
             guard gates.dropFirst().allSatisfy({ $0 == 0 }) else {
-                throw SoftPromptError(.invalidPrompt, "layer \(layer) has a gate in another virtual token than the first")
+                throw SoftPromptError(
+                    .invalidPrompt, "layer \(layer) has a gate in another virtual token than the first")
             }
             let row = layout.row(ofLayer: layer)
             let values = (0..<tokens).flatMap { token in

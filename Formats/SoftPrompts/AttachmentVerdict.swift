@@ -86,7 +86,8 @@ public struct AttachmentVerdict: Sendable, Equatable {
                 + "this model \(model.layerCount) layers of \(model.keyValueHeadCount) of \(model.headDimension)"
         case .adaptionPrompt:
             guard AdaptionLayout(own) != AdaptionLayout(model) else { return nil }
-            return "has \(own.layerCount) layers of rows of \(own.hiddenSize) values and this model \(model.layerCount) of "
+            return
+                "has \(own.layerCount) layers of rows of \(own.hiddenSize) values and this model \(model.layerCount) of "
                 + "\(model.hiddenSize)"
         }
     }

@@ -21,7 +21,8 @@ public final class FrozenMatrix: @unchecked Sendable {
         /// - Parameters:
         ///   - bytes: `rows` rows of whole blocks; must outlive the matrix.
         ///   - didRead: called when another form has taken the place of all of them, so that their pages may go.
-        public init(type: TensorType, rows: Int, bytes: UnsafeRawBufferPointer, didRead: (@Sendable () -> Void)? = nil) {
+        public init(type: TensorType, rows: Int, bytes: UnsafeRawBufferPointer, didRead: (@Sendable () -> Void)? = nil)
+        {
             self.type = type
             self.rows = rows
             self.bytes = bytes

@@ -2,9 +2,12 @@ import LanguageModels
 
 /// Leaves out some of an example's own input tokens, others each time it is seen.
 ///
-/// What all examples share, the template around the input, always stays, and so does the target. Which tokens go is a
-/// function of seed, step and place in the batch, so a resumed run sees the same.
+/// What all examples share, the template around the input, always stays, and so does the target. So does a short input,
+/// which has nothing to spare: half of a verb is another verb. Which tokens go is a function of seed, step and place in the
+/// batch, so a resumed run sees the same.
 struct TokenDropout {
+    /// Tokens of the shortest input that loses any.
+    private static let shortestInput = 6
     private let rate: Double
     private let seed: UInt64
     /// Tokens that every context begins and ends with.
@@ -29,7 +32,7 @@ struct TokenDropout {
     /// The example without some of its input; at least one input token stays if there was one.
     func apply(to example: TrainingBatch.Example, step: Int, place: Int) -> TrainingBatch.Example {
         let own = sharedPrefix..<max(sharedPrefix, example.targetStart - sharedSuffix)
-        guard rate > 0, own.count > 1 else { return example }
+        guard rate > 0, own.count >= Self.shortestInput else { return example }
         var generator = SplitMix64(
             seed: seed ^ (UInt64(step) &* 0x9E37_79B9_7F4A_7C15) ^ (UInt64(place) &* 0xD1B5_4A32_D192_ED03))
         var kept: [Int] = []

@@ -194,7 +194,8 @@ extension PromptInitialization {
         if placement == .adaptionPrompt, self == .zero {
             throw TuningError(
                 code: .invalidSetting,
-                message: "rows of zeros behind gates of zero never move; begin an adaption prompt from text or vocabulary")
+                message:
+                    "rows of zeros behind gates of zero never move; begin an adaption prompt from text or vocabulary")
         }
         guard let ids = try tokenIDs(count: count, tokenizer: tokenizer, vocabularySize: shape.vocabularySize) else {
             return [Float](repeating: 0, count: count * width)

@@ -35,7 +35,8 @@ struct AdaptionTensorsTests {
     }
 
     @Test func topmostLayersAreReadAndTheOthersAreZero() throws {
-        let path = try folder(layer(1), configuration: #"{"peft_type":"ADAPTION_PROMPT","adapter_len":3,"adapter_layers":1}"#)
+        let path = try folder(
+            layer(1), configuration: #"{"peft_type":"ADAPTION_PROMPT","adapter_len":3,"adapter_layers":1}"#)
         defer { try? FileManager.default.removeItem(atPath: path) }
         let prompt = try PEFTFolder(path: path).prompt(
             shape: SoftPromptFileTests.shape, base: SoftPromptFileTests.base, baseName: "tiny")
@@ -54,7 +55,8 @@ struct AdaptionTensorsTests {
     }
 
     @Test(
-        "what is no adaption prompt is refused", arguments: ["gap", "gate", "missing", "extra", "said", "rank", "huge", "gpt2"])
+        "what is no adaption prompt is refused",
+        arguments: ["gap", "gate", "missing", "extra", "said", "rank", "huge", "gpt2"])
     func refusals(_ kind: String) throws {
         var tensors = layer(0) + layer(1)
         var configuration = #"{"peft_type":"ADAPTION_PROMPT"}"#
@@ -70,7 +72,7 @@ struct AdaptionTensorsTests {
         }
         let path = try folder(tensors, configuration: configuration)
         defer { try? FileManager.default.removeItem(atPath: path) }
-        #expect(throws: SoftPromptError.self) { try PEFTFolder(path: path) }
+        #expect(throws: (any Error).self) { try PEFTFolder(path: path) }
     }
 
     @Test func aPromptOfAnotherModelIsRefused() throws {

@@ -9,7 +9,8 @@ extension DecoderModel {
         guard count > 0, values.count == count * columns else {
             throw ModelError(
                 .invalidInput,
-                "\(values.count) numbers are no \(count) adaption rows of \(c.layerCount) layers of \(width) and a gate")
+                "\(values.count) numbers are no \(count) adaption rows of \(c.layerCount) layers of \(width) and a gate"
+            )
         }
         let workspace = InferenceWorkspace()
         let rows = FloatBuffer(count: count * width)
@@ -20,10 +21,12 @@ extension DecoderModel {
                 let gate = base[index * (width + 1) + width]
                 if gate == 0 { return nil }
                 for token in 0..<count {
-                    (rows.pointer + token * width).update(from: base + token * columns + index * (width + 1), count: width)
+                    (rows.pointer + token * width).update(
+                        from: base + token * columns + index * (width + 1), count: width)
                 }
                 projectGated(
-                    index, rows.pointer, count: count, into: projected.pointer, activations: workspace.normed, workspace)
+                    index, rows.pointer, count: count, into: projected.pointer, activations: workspace.normed, workspace
+                )
                 let keys = FloatBuffer(count: count * keyWidth), values = FloatBuffer(count: count * keyWidth)
                 for token in 0..<count {
                     let row = projected.pointer + token * 2 * keyWidth

@@ -32,7 +32,8 @@ public enum AppendedTokens {
         case .adaptionPrompt:
             throw TuningError(
                 code: .invalidSetting,
-                message: "an adaption prompt's tokens share a softmax and a gate: new ones would change what the old ones do; "
+                message:
+                    "an adaption prompt's tokens share a softmax and a gate: new ones would change what the old ones do; "
                     + "continue it without --append")
         }
     }
