@@ -2,7 +2,8 @@
 """Every kind of soft prompt that PEFT saves, through `incipit prompt import` and `export`, back into PEFT.
 
 For each type: PEFT makes an adapter on the tiny model with random values and saves it; Incipit imports it (folding what has
-to be folded), exports it; PEFT loads the export; logits must be those of the original adapter. Pickles must be refused.
+to be folded), exports it; PEFT loads the export; logits must be those of the original adapter. So must be the probabilities
+of the next token that `incipit run` gives with the prompt attached. Pickles must be refused.
 The other way, a multitask prompt learned here on two data sets: PEFT loads what --export-tasks wrote and gives, for each
 task, the logits of the plain prompt that was stored; and its AVERAGE_SOURCE_TASKS is the start of --from-tasks.
 
@@ -49,6 +50,19 @@ def logits(model, ids, task=None):
     with torch.no_grad():
         extra = {} if task is None else {"task_ids": torch.tensor([task])}
         return model(input_ids=ids, attention_mask=torch.ones_like(ids), **extra).logits[0, -ids.shape[1]:].double()
+
+
+def served(incipit, gguf, prompt, model, name, task) -> bool:
+    """Whether the model with the prompt attached here expects what PEFT's does after a text."""
+    text = "an old toast from the"
+    ids = torch.tensor([json.loads(incipit("tokenize", gguf, text, "--json").stdout)["ids"]])
+    want = torch.log_softmax(logits(model, ids, task)[-1], dim=-1)
+    said = json.loads(incipit("run", gguf, text, "--attach", prompt, "--max-tokens", "1", "--logprobs", "40",
+                              "--cache-type", "f32", "--json").stdout)
+    error = max(abs(entry["logprob"] - want[entry["id"]].item()) for entry in said["logprobs"][0]["top"])
+    good = error < 2e-3
+    print(f"{'ok  ' if good else 'FAIL'} {name}: attached here, log-probabilities of the 40 likeliest tokens within {error:.1e}")
+    return good
 
 
 def multitask(incipit, folder, args, ids) -> int:
@@ -149,6 +163,8 @@ def main() -> int:
             moved = (want - bare).abs().max().item()
             good = cosine >= 0.9999 and error < 1e-3 and moved > 10 * error
             failures += not good
+            failures += not served(incipit, args.gguf, f"oracle/{slug}", PeftModel.from_pretrained(
+                AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32), saved).eval(), name, task)
             print(f"{'ok  ' if good else 'FAIL'} {name}: cosine {cosine:.7f}, largest difference {error:.2e} (prompt moves {moved:.2f})")
 
         failures += multitask(incipit, folder, args, ids)
