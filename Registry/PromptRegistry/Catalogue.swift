@@ -5,11 +5,16 @@ import OCIArtifacts
 /// The SQLite side of an embedded registry: opening it so that several processes may use it at once, and the row
 /// operations that more than one part needs.
 struct Catalogue: Sendable {
-    let pool: DatabasePool
+    let pool: any DatabaseWriter
+    private let path: String
     private let queue: CommitQueue
 
     /// Opens, creates or migrates the catalogue. Only one process at a time does this (`.lock`).
-    init(files: StorageFiles) throws {
+    ///
+    /// - Parameter readers: reads that may run at once; with 1 a single connection does all, and opening and closing write
+    ///   nothing.
+    init(files: StorageFiles, readers: Int) throws {
+        path = files.catalogue
         try files.createFolders()
         let lock = try OutputFile(path: files.lock, isNew: false)
         try lock.waitForLock()
@@ -17,11 +22,20 @@ struct Catalogue: Sendable {
         configuration.foreignKeysEnabled = true
         configuration.busyMode = .timeout(30)
         configuration.label = "incipit.registry"
-        configuration.maximumReaderCount = 4
         do {
-            pool = try DatabasePool(path: files.catalogue, configuration: configuration)
-            // The pool's WAL set-up chose NORMAL, under which a power cut may take back the last commits.
-            try pool.writeWithoutTransaction { db in try db.execute(sql: "PRAGMA synchronous = FULL") }
+            if readers > 1 {
+                configuration.maximumReaderCount = readers
+                pool = try DatabasePool(path: path, configuration: configuration)
+            } else {
+                // A pool commits a change of its own when it opens, and a checkpoint follows when it closes: four waits
+                // for the disk, where a command that only reads needs none.
+                pool = try DatabaseQueue(path: path, configuration: configuration)
+            }
+            try pool.writeWithoutTransaction { db in
+                if readers <= 1 { _ = try String.fetchOne(db, sql: "PRAGMA journal_mode = WAL") }
+                // The pool's WAL set-up chose NORMAL, under which a power cut may take back the last commits.
+                try db.execute(sql: "PRAGMA synchronous = FULL")
+            }
             let migrator = Schema.migrator
             if try pool.read(migrator.hasBeenSuperseded) {
                 throw RegistryError(
@@ -29,7 +43,7 @@ struct Catalogue: Sendable {
                     path: files.catalogue)
             }
             try migrator.migrate(pool)
-            queue = CommitQueue(pool)
+            queue = CommitQueue(pool, path: path)
         } catch let error as DatabaseError {
             throw RegistryError.database(error, files.catalogue)
         }
@@ -37,7 +51,7 @@ struct Catalogue: Sendable {
 
     func read<T: Sendable>(_ body: @escaping @Sendable (Database) throws -> T) async throws -> T {
         do { return try await pool.read(body) } catch let error as DatabaseError {
-            throw RegistryError.database(error, pool.path)
+            throw RegistryError.database(error, path)
         }
     }
 
@@ -47,7 +61,7 @@ struct Catalogue: Sendable {
         do {
             return try await queue.write(body)
         } catch let error as DatabaseError {
-            throw RegistryError.database(error, pool.path)
+            throw RegistryError.database(error, path)
         }
     }
 
@@ -56,7 +70,7 @@ struct Catalogue: Sendable {
         do {
             return try await pool.write(body)
         } catch let error as DatabaseError {
-            throw RegistryError.database(error, pool.path)
+            throw RegistryError.database(error, path)
         }
     }
 }
@@ -78,6 +92,17 @@ extension RegistryError {
 }
 
 // MARK: - Rows
+
+extension Digest {
+    /// The first 63 bits: what indexes hold in place of the text. Equal digests have equal keys; whoever searches by the
+    /// key compares the digest as well.
+    var searchKey: Int64 { Self.searchKey(description) }
+
+    static func searchKey(_ text: String) -> Int64 {
+        let hex = text.drop { $0 != ":" }.dropFirst().prefix(16)
+        return Int64(truncatingIfNeeded: (UInt64(hex, radix: 16) ?? 0) >> 1)
+    }
+}
 
 extension Database {
     func repositoryID(_ name: RepositoryName) throws -> Int64? {
@@ -102,16 +127,22 @@ extension Database {
     }
 
     /// The task, labels and metrics among a prompt's annotations, for searching.
-    func putLabels(_ annotations: [String: String], of manifest: Int64) throws {
-        for (key, value) in annotations
-        where key == AnnotationKey.task || key.hasPrefix(AnnotationKey.labelPrefix)
-            || key.hasPrefix(AnnotationKey.metricPrefix)
-        {
-            let number =
-                key.hasPrefix(AnnotationKey.metricPrefix) ? Double(value).flatMap { $0.isFinite ? $0 : nil } : nil
+    ///
+    /// - Parameter subject: the base's anchor, which the manifest refers to.
+    func putLabels(_ annotations: [String: String], subject: Digest?, of manifest: Int64) throws {
+        for label in Self.labels(in: annotations) {
             try execute(
-                sql: "INSERT OR IGNORE INTO labels (key, value, number, manifest) VALUES (?, ?, ?, ?)",
-                arguments: [key, value, number, manifest])
+                sql: "INSERT OR IGNORE INTO labels (key, value, number, manifest, base) VALUES (?, ?, ?, ?, ?)",
+                arguments: [label.key, label.value, label.number, manifest, subject?.searchKey])
+        }
+    }
+
+    /// What of a prompt's annotations can be searched for, metrics with their numbers.
+    static func labels(in annotations: [String: String]) -> [(key: String, value: String, number: Double?)] {
+        annotations.compactMap { key, value in
+            let isMetric = key.hasPrefix(AnnotationKey.metricPrefix)
+            guard isMetric || key == AnnotationKey.task || key.hasPrefix(AnnotationKey.labelPrefix) else { return nil }
+            return (key, value, isMetric ? Double(value).flatMap { $0.isFinite ? $0 : nil } : nil)
         }
     }
 

@@ -22,10 +22,14 @@ final class CommitQueue: Sendable {
     }
 
     private static let largestBatch = 64
-    private let pool: DatabasePool
+    private let pool: any DatabaseWriter
+    private let path: String
     private let state = Mutex(State())
 
-    init(_ pool: DatabasePool) { self.pool = pool }
+    init(_ pool: any DatabaseWriter, path: String) {
+        self.pool = pool
+        self.path = path
+    }
 
     func write<T: Sendable>(_ body: @escaping @Sendable (Database) throws -> T) async throws -> T {
         try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<T, any Error>) in
@@ -91,7 +95,7 @@ final class CommitQueue: Sendable {
                         // A full disk or a failing one ends the whole transaction, with all that went well before.
                         if !job.run(db), !db.isInsideTransaction {
                             throw RegistryError(
-                                .storage, "the registry's catalogue could not be written", path: pool.path)
+                                .storage, "the registry's catalogue could not be written", path: path)
                         }
                     }
                     return .commit

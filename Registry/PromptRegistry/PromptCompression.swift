@@ -17,13 +17,78 @@ public struct CompressionRow: Hashable, Sendable, Codable {
     public let largestError: Double
     /// What the gate measured; nil without one.
     public let divergence: Double?
+    /// Share of the labelled rows that are answered right; nil without such rows.
+    public let score: Double?
+    /// How much less that is than with the exact prompt, in percentage points; negative where it is more.
+    public let scoreLossPoints: Double?
+    /// Rows that only the exact prompt answers right, and those that only this one does: a loss of nought may hide both.
+    public let rowsLost: Int?
+    public let rowsGained: Int?
 }
 
 /// Chooses how exactly a prompt's values have to be stored.
 public enum PromptCompression {
-    /// How far a model behaves differently with a changed prompt: the mean KL divergence of its predictions from those with
-    /// the exact one. Given by whoever has a model.
-    public typealias Gate = (SoftPrompt) async throws -> Double
+    /// Measures what a changed prompt costs. Given by whoever has a model.
+    public struct Gate {
+        /// The mean KL divergence of a model's predictions from those with the exact prompt.
+        let divergence: (SoftPrompt) async throws -> Double
+        /// Whether each of some labelled rows is answered right.
+        let outcomes: ((SoftPrompt) async throws -> [Bool])?
+        /// The same with the exact prompt.
+        let expected: [Bool]?
+
+        /// Runs the labelled rows, if there are any, with the exact prompt.
+        public init(
+            _ prompt: SoftPrompt, divergence: @escaping (SoftPrompt) async throws -> Double,
+            outcomes: ((SoftPrompt) async throws -> [Bool])? = nil
+        ) async throws {
+            self.divergence = divergence
+            self.outcomes = outcomes
+            expected = try await outcomes?(prompt)
+        }
+
+        fileprivate func score(_ prompt: SoftPrompt) async throws -> Score? {
+            guard let outcomes, let expected else { return nil }
+            return Score(try await outcomes(prompt), expected: expected)
+        }
+    }
+
+    /// What may be lost at most. A form is accepted when it is exact, or when all that was measured stays within.
+    public struct Limits: Hashable, Sendable {
+        /// Nats a token.
+        public var divergence: Double
+        /// Percentage points of the score; nil: it is not asked.
+        public var scoreLossPoints: Double?
+
+        public init(divergence: Double, scoreLossPoints: Double? = nil) {
+            self.divergence = divergence
+            self.scoreLossPoints = scoreLossPoints
+        }
+
+        fileprivate func accept(_ candidate: Candidate) -> Bool {
+            if candidate.encoding.isExact { return true }
+            guard let found = candidate.row.divergence, found <= divergence else { return false }
+            return accept(scoreLoss: candidate.row.scoreLossPoints)
+        }
+
+        fileprivate func accept(scoreLoss: Double?) -> Bool {
+            guard let scoreLossPoints else { return true }
+            return scoreLoss.map { $0 <= scoreLossPoints } ?? false
+        }
+    }
+
+    fileprivate struct Score {
+        let share, lossPoints: Double
+        let lost, gained: Int
+
+        init(_ outcomes: [Bool], expected: [Bool]) {
+            let count = Double(max(1, outcomes.count))
+            share = Double(outcomes.count { $0 }) / count
+            lost = zip(expected, outcomes).count { $0 && !$1 }
+            gained = zip(expected, outcomes).count { !$0 && $1 }
+            lossPoints = Double(lost - gained) / count * 100
+        }
+    }
 
     /// One way to store the prompt, measured.
     public struct Candidate: Hashable, Sendable {
@@ -42,48 +107,51 @@ public enum PromptCompression {
         return found
     }
 
-    /// The candidate that takes least at rest among those whose divergence is at most `limit`; F32, which changes nothing,
-    /// always is.
-    public static func choice(_ candidates: [Candidate], limit: Double) -> Candidate? {
-        candidates.filter { $0.encoding.isExact || ($0.row.divergence.map { $0 <= limit } ?? false) }
-            .min { $0.row.storedBytes < $1.row.storedBytes }
+    /// The candidate that takes least at rest among those within the limits; F32, which changes nothing, always is.
+    public static func choice(_ candidates: [Candidate], limits: Limits) -> Candidate? {
+        candidates.filter { limits.accept($0) }.min { $0.row.storedBytes < $1.row.storedBytes }
     }
 
-    /// Looks for a mixture of types, one for each part, that takes less than any single type within `limit`.
+    /// Looks for a mixture of types, one for each part, that takes less than any single type within the limits.
     ///
     /// Each part alone is stored in I8 and measured, which tells how much the model minds. Then, above each type that
-    /// stays within the limit for the whole prompt, as many parts go to I8 as the limit allows, those that matter least
+    /// stays within them for the whole prompt, as many parts go to I8 as they allow, those that matter least
     /// first; how many is found by bisection, every step measured on the whole mixture. The smallest result wins. Takes a
-    /// run of the gate for each part and some twenty more.
+    /// run of the gate for each part and some twenty more; labelled rows are run only for mixtures whose divergence does.
     ///
     /// - Parameters:
     ///   - uniform: what ``measure(_:gate:)`` found.
     ///   - progress: called with the runs done and the runs expected.
     /// - Returns: nil when the prompt has one part, when all of it may be I8, or when nothing is gained.
     public static func mixture(
-        _ prompt: SoftPrompt, uniform: [Candidate], limit: Double, gate: @escaping Gate,
+        _ prompt: SoftPrompt, uniform: [Candidate], limits: Limits, gate: Gate,
         progress: (_ done: Int, _ expected: Int) -> Void = { _, _ in }
     ) async throws -> Candidate? {
         let parts = PromptPart.parts(prompt.placement, prompt.shape)
-        guard parts.count > 1, let best = choice(uniform, limit: limit), best.encoding.uniformType != .i8 else {
+        guard parts.count > 1, let best = choice(uniform, limits: limits), best.encoding.uniformType != .i8 else {
             return nil
         }
-        let floors = uniform.filter {
-            $0.encoding.isExact || ($0.encoding.uniformType != .i8 && ($0.row.divergence ?? .infinity) <= limit)
-        }
+        let floors = uniform.filter { $0.encoding.uniformType != .i8 && limits.accept($0) }
         let steps = (Int.bitWidth - parts.count.leadingZeroBitCount) * floors.count
         var done = 0
-        func measured(_ encoding: PromptEncoding) async throws -> Double {
-            let value = try await gate(SoftPromptFile(prompt, encoding: encoding).prompt())
+        func measured(_ changed: SoftPrompt) async throws -> Double {
+            let value = try await gate.divergence(changed)
             done += 1
             progress(done, parts.count + steps)
             return value
+        }
+        func isWithin(_ encoding: PromptEncoding) async throws -> Bool {
+            let changed = try SoftPromptFile(prompt, encoding: encoding).prompt()
+            guard try await measured(changed) <= limits.divergence else { return false }
+            if limits.scoreLossPoints == nil { return true }
+            return limits.accept(scoreLoss: try await gate.score(changed)?.lossPoints)
         }
         var costs: [(part: Int, divergence: Double)] = []
         for index in parts.indices {
             var types = [SafetensorsType](repeating: .f32, count: parts.count)
             types[index] = .i8
-            costs.append((index, try await measured(PromptEncoding(parts: types))))
+            let changed = try SoftPromptFile(prompt, encoding: PromptEncoding(parts: types)).prompt()
+            costs.append((index, try await measured(changed)))
         }
         let order = costs.sorted { ($0.divergence, $0.part) < ($1.divergence, $1.part) }.map(\.part)
         func encoding(_ count: Int, above floor: SafetensorsType) -> PromptEncoding {
@@ -98,7 +166,7 @@ public enum PromptCompression {
             var (low, high) = (0, parts.count)
             while high - low > 1 {
                 let middle = (low + high) / 2
-                if try await measured(encoding(middle, above: type)) <= limit { low = middle } else { high = middle }
+                if try await isWithin(encoding(middle, above: type)) { low = middle } else { high = middle }
             }
             guard low > 0 else { continue }
             let found = try await candidate(prompt, encoding(low, above: type), gate: gate)
@@ -127,11 +195,13 @@ public enum PromptCompression {
                 parts?[part.name] = encoding.type(ofPart: index).name
             }
         }
+        let score = try await gate?.score(changed)
         return Candidate(
             encoding: encoding,
             row: CompressionRow(
                 type: encoding.name, parts: parts, fileBytes: file.tensors.count, storedBytes: stored.count,
                 relativeError: energy > 0 ? (squares / energy).squareRoot() : 0, largestError: largest,
-                divergence: try await gate?(changed)))
+                divergence: try await gate?.divergence(changed), score: score?.share,
+                scoreLossPoints: score?.lossPoints, rowsLost: score?.lost, rowsGained: score?.gained))
     }
 }

@@ -4,7 +4,8 @@ import SoftPrompts
 // Finding prompts in any store: by base through the anchor's referrers, otherwise by what the tags name.
 extension PromptRegistry {
     /// The prompts that a query describes, in the order of their arrival where the store knows it, else by name and
-    /// version; by the first metric, best bound first, when only metrics are asked of the embedded store.
+    /// version; by the first metric, the best first, when the embedded store is asked for metrics and for neither labels,
+    /// task nor repository.
     ///
     /// - Parameter readingEveryTag: do not trust the list of referrers that a registry keeps, or that clients keep in
     ///   its fallback tag, but read the manifest under each tag. For prompts that were pushed by tools which keep no
@@ -13,7 +14,14 @@ extension PromptRegistry {
         if let store = backend as? EmbeddedStore { return try await store.search(query) }
         let found = try await list(
             anchor: readingEveryTag ? nil : query.base.map { BaseAnchor(fingerprint: $0) }, name: query.repository)
-        let rest = found.filter { query.matches($0) }.dropFirst(max(0, query.offset))
+        var rest = found.filter { query.matches($0) }[...]
+        if let after = query.after {
+            guard let index = rest.firstIndex(where: { $0.name == after.name && $0.digest == after.digest }) else {
+                throw RegistryError.nothingToGoOnBehind(after)
+            }
+            rest = rest[(index + 1)...]
+        }
+        rest = rest.dropFirst(max(0, query.offset))
         return query.limit.map { Array(rest.prefix(max(0, $0))) } ?? Array(rest)
     }
 

@@ -1,5 +1,3 @@
-import Foundation
-import GRDB
 import OCIArtifacts
 
 /// Which prompts to list. All conditions hold at once.
@@ -30,6 +28,17 @@ public struct PromptQuery: Hashable, Sendable {
         }
     }
 
+    /// A place in a list: behind the prompt that stands there.
+    public struct Position: Hashable, Sendable {
+        public var name: RepositoryName
+        public var digest: Digest
+
+        public init(name: RepositoryName, digest: Digest) {
+            self.name = name
+            self.digest = digest
+        }
+    }
+
     public var base: Digest?
     public var repository: RepositoryName?
     public var task: String?
@@ -37,12 +46,15 @@ public struct PromptQuery: Hashable, Sendable {
     public var metrics: [MetricBound] = []
     /// At most so many.
     public var limit: Int?
-    /// How many to leave out at the beginning.
+    /// How many to leave out at the beginning; the time it takes grows with it, unlike that of ``after``.
     public var offset = 0
+    /// Go on behind this prompt of the same query, for the next page. What is stored or deleted between two pages neither
+    /// repeats nor hides another prompt.
+    public var after: Position?
 
     public init() {}
 
-    /// Whether a record satisfies the conditions (limit and offset aside).
+    /// Whether a record satisfies the conditions (``limit``, ``offset`` and ``after`` aside).
     public func matches(_ record: PromptRecord) -> Bool {
         if let base, record.baseFingerprint != base { return false }
         if let repository, record.name != repository { return false }
@@ -53,80 +65,5 @@ public struct PromptQuery: Hashable, Sendable {
             guard bound.isAtLeast ? value >= bound.value : value <= bound.value else { return false }
         }
         return true
-    }
-}
-
-extension EmbeddedStore {
-    /// Runs a query on the catalogue's indexes: the time it takes depends on what is found, not on what is stored.
-    public func search(_ query: PromptQuery) async throws -> [PromptRecord] {
-        let (sql, arguments) = Self.statement(query)
-        return try await catalogue.read { db in
-            if let name = query.repository, try db.repositoryID(name) == nil {
-                throw RegistryError.unknownRepository(name)
-            }
-            return try Row.fetchAll(db.cachedStatement(sql: sql), arguments: arguments).map { row in
-                let repository: Int64 = row["repository"]
-                let digest: String = row["digest"]
-                let annotations = try JSONNode.parse(Array((row["annotations"] as String).utf8)).object ?? [:]
-                let tags = try String.fetchAll(
-                    db.cachedStatement(sql: "SELECT name FROM tags WHERE repository = ? AND digest = ?"),
-                    arguments: [repository, digest])
-                return PromptRecord(
-                    name: try RepositoryName(row["name"]), digest: try Digest(digest),
-                    tags: try tags.map { try Tag($0) },
-                    annotations: annotations.compactMapValues(\.string), manifestSize: row["size"])
-            }
-        }
-    }
-
-    /// One condition drives (a label, the base, a metric: whichever there is, in this order), the others filter.
-    private static func statement(_ query: PromptQuery) -> (String, StatementArguments) {
-        var labels = query.labels.map { (AnnotationKey.labelPrefix + $0.key, $0.value) }.sorted { $0 < $1 }
-        if let task = query.task { labels.insert((AnnotationKey.task, task), at: 0) }
-        var metrics = query.metrics
-        var from = "manifests m"
-        var conditions = ["m.artifact_type = ?"]
-        var arguments: StatementArguments = [MediaType.softPrompt]
-        var order = "m.id"
-        if let first = labels.first {
-            // The primary key of labels ends with the manifest, so they come in order.
-            from = "labels l CROSS JOIN manifests m ON m.id = l.manifest"
-            conditions = ["l.key = ?", "l.value = ?"] + conditions
-            arguments = [first.0, first.1] + arguments
-            order = "l.manifest"
-            labels.removeFirst()
-        } else if query.base == nil, query.repository == nil, let first = metrics.first {
-            from = "labels l INDEXED BY labels_by_number CROSS JOIN manifests m ON m.id = l.manifest"
-            conditions = ["l.key = ?", "l.number \(first.isAtLeast ? ">=" : "<=") ?"] + conditions
-            arguments = [AnnotationKey.metricPrefix + first.name, first.value] + arguments
-            order = "l.number \(first.isAtLeast ? "DESC" : "ASC")"
-            metrics.removeFirst()
-        }
-        if let base = query.base {
-            conditions.append("m.subject = ?")
-            arguments += [BaseAnchor(fingerprint: base).digest.description]
-        }
-        if let name = query.repository {
-            conditions.append("m.repository = (SELECT id FROM repositories WHERE name = ?)")
-            arguments += [name.description]
-        }
-        for (key, value) in labels {
-            conditions.append("EXISTS (SELECT 1 FROM labels WHERE key = ? AND value = ? AND manifest = m.id)")
-            arguments += [key, value]
-        }
-        for bound in metrics {
-            conditions.append(
-                "EXISTS (SELECT 1 FROM labels WHERE manifest = m.id AND key = ? AND number \(bound.isAtLeast ? ">=" : "<=") ?)"
-            )
-            arguments += [AnnotationKey.metricPrefix + bound.name, bound.value]
-        }
-        arguments += [query.limit.map { max(0, $0) } ?? -1, max(0, query.offset)]
-        return (
-            """
-            SELECT m.repository, name, m.digest, m.annotations, length(m.bytes) AS size
-            FROM \(from) CROSS JOIN repositories ON repositories.id = m.repository
-            WHERE \(conditions.joined(separator: " AND ")) ORDER BY \(order) LIMIT ? OFFSET ?
-            """, arguments
-        )
     }
 }

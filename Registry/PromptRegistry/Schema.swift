@@ -11,7 +11,7 @@ import OCIArtifacts
 ///     tags           names that point at manifests
 ///     tag_events     who moved which tag, when, from what to what, and why: never changed, never deleted
 ///     uploads        blobs on their way in
-///     labels         task, labels and metrics of prompts, for searching
+///     labels         task, labels and metrics of prompts, for searching; `base` holds Digest.searchKey of the anchor
 ///     versions       the highest version number that a repository has ever given out
 ///     trash          deleted manifests, until their grace has passed
 ///     trash_refs     which blobs those need
@@ -166,8 +166,39 @@ enum Schema {
             for row in manifests {
                 let text: String = row["annotations"]
                 let members = (try? JSONNode.parse(Array(text.utf8)))?.object ?? [:]
-                try db.putLabels(members.compactMapValues(\.string), of: row["id"])
+                for label in Database.labels(in: members.compactMapValues(\.string)) {
+                    try db.execute(
+                        sql: "INSERT OR IGNORE INTO labels (key, value, number, manifest) VALUES (?, ?, ?, ?)",
+                        arguments: [label.key, label.value, label.number, row["id"] as Int64])
+                }
             }
+        }
+        // Checked at once: checking the whole catalogue at the end would take longer than the migration.
+        migrator.registerMigration("3 search within a base", foreignKeyChecks: .immediate) { db in
+            try db.execute(
+                sql: """
+                    CREATE INDEX manifests_by_repository ON manifests (repository, artifact_type);
+                    ALTER TABLE labels ADD COLUMN base INTEGER;
+                    CREATE TEMPORARY TABLE prompt_bases (manifest INTEGER PRIMARY KEY, base INTEGER NOT NULL);
+                    """)
+            let subjects = try String.fetchAll(
+                db, sql: "SELECT DISTINCT subject FROM manifests WHERE subject IS NOT NULL AND artifact_type = ?",
+                arguments: [MediaType.softPrompt])
+            for subject in subjects {
+                try db.execute(
+                    sql: """
+                        INSERT INTO prompt_bases SELECT id, ? FROM manifests INDEXED BY manifests_by_base
+                        WHERE subject = ? AND artifact_type = ?
+                        """, arguments: [Digest.searchKey(subject), subject, MediaType.softPrompt])
+            }
+            try db.execute(
+                sql: """
+                    UPDATE labels SET base = (SELECT base FROM prompt_bases WHERE manifest = labels.manifest);
+                    DROP TABLE prompt_bases;
+                    CREATE INDEX labels_by_base ON labels (base, key, value, manifest) WHERE base IS NOT NULL;
+                    CREATE INDEX labels_by_base_number ON labels (base, key, number)
+                        WHERE base IS NOT NULL AND number IS NOT NULL;
+                    """)
         }
         return migrator
     }

@@ -8,9 +8,12 @@ struct PromptStore {
     let registry: PromptRegistry
     let store: EmbeddedStore
 
-    init(home: Home = Home()) throws {
+    /// - Parameter isServing: many read at once; without it the store opens and closes faster.
+    init(home: Home = Home(), isServing: Bool = false) throws {
         try Home.makeFolder(home.data)
-        store = try EmbeddedStore(path: home.registry)
+        var options = EmbeddedStore.Options()
+        if !isServing { options.readers = 1 }
+        store = try EmbeddedStore(path: home.registry, options: options)
         registry = PromptRegistry(store)
     }
 

@@ -34,6 +34,11 @@ def anchor(fingerprint):
     return digest(json.dumps(manifest, sort_keys=True, separators=(",", ":")))
 
 
+def search_key(anchor):
+    """What the labels' index holds of the anchor's digest: its first 63 bits."""
+    return int(anchor.split(":")[1][:16], 16) >> 1
+
+
 bases = [digest(f"base {index}") for index in range(50)]
 anchors = [anchor(base) for base in bases]
 print("base", bases[7])
@@ -61,12 +66,13 @@ with db:
             refs.append((number, empty, 1))
             tags.append((repository, f"v{index + 1}", key, 1))
             for label in ("dev.incipit.task", "dev.incipit.label.owner"):
-                labels.append((label, annotations[label], None, number))
+                labels.append((label, annotations[label], None, number, search_key(anchors[base])))
             accuracy = annotations["dev.incipit.metric.accuracy"]
-            labels.append(("dev.incipit.metric.accuracy", accuracy, float(accuracy), number))
+            labels.append(("dev.incipit.metric.accuracy", accuracy, float(accuracy), number,
+                           search_key(anchors[base])))
         db.executemany("INSERT INTO manifests VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", manifests)
         db.executemany("INSERT INTO refs VALUES (?, ?, ?)", refs)
         db.executemany("INSERT INTO tags VALUES (?, ?, ?, ?)", tags)
-        db.executemany("INSERT INTO labels VALUES (?, ?, ?, ?)", labels)
+        db.executemany("INSERT INTO labels VALUES (?, ?, ?, ?, ?)", labels)
         db.execute("INSERT INTO versions VALUES (?, ?)", (name, per_prompt))
 db.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -60,7 +60,8 @@ measure() { # WHAT ARGUMENT…: the fastest of five processes
     done
     printf '%-30s %6.1f ms  (%s lines)\n' "$what" "${best}e-3" "$(wc -l < "$work/out")"
 }
-INCIPIT_HOME=$work/empty measure 'the same of an empty registry' prompt list --limit 50
+measure 'the process alone' --version
+INCIPIT_HOME=$work/empty measure 'the list of an empty registry' prompt list --limit 50
 measure 'first 50 of all' prompt list --limit 50
 measure 'first 50 of a base' prompt list --base-fingerprint "$base" --limit 50
 measure 'one prompt of a base' prompt list team7/task-507 --base-fingerprint "$base" --limit 50
@@ -68,3 +69,12 @@ measure 'first 50 of a task' prompt list --task task-7 --limit 50
 measure 'first 50 of an owner' prompt list --label owner=owner-77 --limit 50
 measure 'best 50 by accuracy' prompt list --metric 'accuracy>=0.5' --limit 50
 measure 'of a base and an owner' prompt list --base-fingerprint "$base" --label owner=owner-77 --limit 50
+measure 'of a task and an owner' prompt list --task task-7 --label owner=owner-77 --limit 50
+measure 'best 50 of a base' prompt list --base-fingerprint "$base" --metric 'accuracy>=0.5' --limit 50
+measure 'first 50 of one prompt' prompt list team7/task-507 --limit 50
+# A place far in: after the last version of the prompt in the middle.
+middle=$("$binary" prompt list team9/task-509 --label owner=owner-499 --json | python3 -c 'import json, sys
+row = json.load(sys.stdin)[-1]
+print(row["name"] + "@" + row["digest"])')
+measure '50 far into all' prompt list --after "$middle" --limit 50
+measure '50 far into a base' prompt list --base-fingerprint "$base" --after "$middle" --limit 50

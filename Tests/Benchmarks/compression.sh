@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# What really trained prompts take at rest: ours, zstd -19 and ZipNN (PyPI), for each type; and what each type costs.
+# What really trained prompts take at rest: ours, zstd -19 and ZipNN (PyPI), for each type; and what each type costs: the
+# divergence on probes, and the score on ROWS (200) rows of the task's test split.
 #
 # Trains prompts of two tasks (keys and values at every layer, and embeddings at the input) for STEPS steps (60), or takes
-# those of a store that exists (STORAGE). Ends with 1 where ours is larger than one of the others. Needs INCIPIT_PYTHON with
+# those of a store that exists (STORAGE). With movie_sentiment and language_id (Tests/Benchmarks/tasks.sh fetches them) in
+# INCIPIT_DATA it takes those two tasks as well. Ends with 1 where ours is larger than one of the others. Needs INCIPIT_PYTHON with
 # numpy, zstandard and zipnn; where a package is missing its column stays empty.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../../Scripts/common.sh"
@@ -14,7 +16,7 @@ model=${MODEL:-$(Scripts/fetch-model.sh)}
 steps=${STEPS:-60}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export INCIPIT_HOME=${STORAGE:-$work/home} INCIPIT_DATA=$root/Fixtures/Data
+export INCIPIT_HOME=${STORAGE:-$work/home} INCIPIT_DATA=$root/Fixtures/Data${INCIPIT_DATA:+:$INCIPIT_DATA}
 
 train() { # NAME DATA METHOD TOKENS
     if "$binary" prompt show "$1:v1" > /dev/null 2>&1; then return; fi
@@ -22,16 +24,31 @@ train() { # NAME DATA METHOD TOKENS
     "$binary" tune "$model" --data "$2" --name "$1" --method "$3" --tokens "$4" --steps "$steps" \
         > /dev/null 2> "$work/log" || fail "$(tail -n 3 "$work/log")"
 }
-train compression/gloss-prefix gloss_category prefix-tuning 24
-train compression/gloss-input gloss_category prompt-tuning 32
-train compression/kinds-prefix tiny-kinds prefix-tuning 16
-train compression/kinds-input tiny-kinds prompt-tuning 20
-
-for name in gloss-prefix gloss-input kinds-prefix kinds-input; do
-    "$binary" prompt export "compression/$name:v1" "$work/$name" > /dev/null
-    "$binary" prompt compress "compression/$name:v1" --base "$model" --uniform --json > "$work/$name.json"
+found() { # DATA: whether a folder has it
+    local folder
+    IFS=: read -ra folders <<< "$INCIPIT_DATA"
+    for folder in "${folders[@]}"; do [ ! -f "$folder/$1.jsonl" ] || return 0; done
+    return 1
+}
+names=()
+try() { # NAME DATA METHOD TOKENS
+    train "compression/$1" "$2" "$3" "$4"
+    "$binary" prompt export "compression/$1:v1" "$work/$1" > /dev/null
+    "$binary" prompt compress "compression/$1:v1" --base "$model" --uniform --json --data "$2" --rows "${ROWS:-200}" \
+        > "$work/$1.json"
+    names+=("$1")
+}
+try gloss-prefix gloss_category prefix-tuning 24
+try gloss-input gloss_category prompt-tuning 32
+try kinds-prefix tiny-kinds prefix-tuning 16
+try kinds-input tiny-kinds prompt-tuning 20
+for task in movie_sentiment language_id; do
+    if found "$task"; then
+        try "$task-prefix" "$task" prefix-tuning 16
+        try "$task-input" "$task" prompt-tuning 20
+    fi
 done
-"$python" - "$work" gloss-prefix gloss-input kinds-prefix kinds-input << 'PYTHON'
+"$python" - "$work" "${names[@]}" << 'PYTHON'
 import importlib.util, json, struct, sys
 import numpy as np
 
@@ -97,7 +114,7 @@ def zipnn(parts, size):
     return total
 
 
-shown = [("prompt", "type", "file", "ours", "zstd -19", "ZipNN", "ours : best other", "KL")]
+shown = [("prompt", "type", "file", "ours", "zstd -19", "ZipNN", "ours : best other", "KL", "score", "lost/gained")]
 larger = 0
 for name in names:
     content = open(f"{folder}/{name}/adapter_model.safetensors", "rb").read()
@@ -116,7 +133,8 @@ for name in names:
         ratio = row["storedBytes"] / min(known) if known else float("nan")
         larger += ratio > 1
         shown.append((name, row["type"], str(len(file)), str(row["storedBytes"]),
-                      *("" if size is None else str(size) for size in others), f"{ratio:.3f}", f"{row['divergence']:.2e}"))
+                      *("" if size is None else str(size) for size in others), f"{ratio:.3f}", f"{row['divergence']:.2e}",
+                      f"{row['score'] * 100:.1f} %", f"{row['rowsLost']}/{row['rowsGained']}"))
 widths = [max(len(row[column]) for row in shown) for column in range(len(shown[0]))]
 for row in shown:
     print("  ".join(cell.ljust(width) if column < 2 else cell.rjust(width)

@@ -43,7 +43,12 @@ import Testing
         #expect(try await machine.succeed("prompt", "undelete").output.contains("team/task"))
         try await machine.succeed("prompt", "undelete", "team/task:v1")
         #expect(try await machine.digest("team/task:v1") == first)
-        #expect(try await machine.succeed("prompt", "list", "--limit", "1", "--json").objects().count == 1)
+        let page = try await machine.succeed("prompt", "list", "--limit", "1", "--json").objects()
+        #expect(page.count == 1)
+        let place = "\(try #require(page[0]["name"] as? String))@\(try #require(page[0]["digest"] as? String))"
+        let next = try await machine.succeed("prompt", "list", "--after", place, "--json").objects()
+        #expect(next.count == 1 && next[0]["digest"] as? String != page[0]["digest"] as? String)
+        #expect(try await machine.run(["prompt", "list", "--after", "team/task:v1"]).status == 64)
     }
 
     @Test("trust: keys, signatures, a policy that refuses what nobody signed")
@@ -110,6 +115,33 @@ import Testing
             let divergence = try #require(row["divergence"] as? Double)
             #expect(row["type"] as? String == "F32" ? divergence == 0 : divergence >= 0)
         }
+        let plain = try await machine.run(["prompt", "compress", "team/task:v1", "--data", TinyTask.data])
+        #expect(plain.status == 64 && plain.errors.contains("--base"))
+        let compress = ["prompt", "compress", "team/task:v1", "--base", TinyTask.model, "--uniform"]
+        for (extra, status, needle) in [
+            (["--max-score-loss", "1"], 64, "--data"),
+            (["--data", TinyTask.data, "--max-score-loss", "101"], 64, "0.0…100"),
+            (["--data", "nothing-there"], 66, "nothing-there"),
+        ] as [([String], Int32, String)] {
+            let outcome = try await machine.run(compress + extra)
+            #expect(outcome.status == status && outcome.errors.contains(needle), "\(outcome.errors)")
+        }
+        // The score is what eval finds.
+        let scored = try await machine.run(
+            compress + ["--data", TinyTask.data, "--split", "dev", "--rows", "24", "--json"])
+        try #require(scored.status == 0, "\(scored.errors)")
+        let evaluated = try await machine.succeed(
+            "eval", TinyTask.model, "--data", TinyTask.data, "--attach", "team/task:v1", "--split", "dev", "--limit",
+            "24",
+            "--json"
+        ).object()
+        let exact = try #require(scored.objects().first { $0["type"] as? String == "F32" })
+        #expect(exact["score"] as? Double == evaluated["accuracy"] as? Double)
+        #expect(exact["scoreLossPoints"] as? Double == 0 && exact["rowsLost"] as? Int == 0)
+        #expect(try scored.objects().allSatisfy { $0["score"] is Double && $0["rowsGained"] is Int })
+        let table = try await machine.run(
+            compress + ["--data", TinyTask.data, "--rows", "8", "--max-score-loss", "50"])
+        #expect(table.status == 0 && table.output.contains("points lost"), "\(table.errors)")
         try await machine.succeed(
             "prompt", "compress", "team/task:v1", "--base", TinyTask.model, "--limit", "100", "--store")
         let list = try await machine.succeed("prompt", "list", "team/task", "--json").objects()

@@ -281,12 +281,12 @@ def migration():
     generator = os.path.join(os.path.dirname(__file__), "../Benchmarks/catalogue.py")
     subprocess.run([sys.executable, generator, server.home + "/registry", "30000"], check=True, capture_output=True)
     database = sqlite3.connect(path)
-    # Back to schema 1: what the second migration made goes, and so does the memory of it.
+    # Back to schema 1: what the later migrations made goes, and so does the memory of them.
     for table in ("labels", "versions", "trash_refs", "trash", "protected_tags", "quotas"):
         database.execute(f"DROP TABLE {table}")
-    for index in ("manifests_by_base", "manifests_by_type"):
+    for index in ("manifests_by_base", "manifests_by_type", "manifests_by_repository"):
         database.execute(f"DROP INDEX {index}")
-    database.execute("DELETE FROM grdb_migrations WHERE identifier = '2 versions and care'")
+    database.execute("DELETE FROM grdb_migrations WHERE identifier != '1 catalogue'")
     database.commit()
     database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     database.close()

@@ -234,20 +234,23 @@ import Testing
         #expect(!FileManager.default.fileExists(atPath: folder.path + "/third"))
     }
 
-    @Test func everyEarlierSchemaIsBroughtUpToDate() async throws {
+    @Test(arguments: ["1 catalogue", "2 versions and care"])
+    func everyEarlierSchemaIsBroughtUpToDate(_ schema: String) async throws {
         let folder = try TemporaryFolder()
         try FileManager.default.createDirectory(
             atPath: folder.path + "/registry", withIntermediateDirectories: true)
         let path = folder.path + "/registry/catalogue.sqlite"
-        // Version 1, with a prompt, a deleted version 7, and a tag.
+        // As that schema's program left it, with a prompt, a deleted version 7, and a tag.
         let content = Descriptor.emptyContent
+        let base = Digest.sha256(of: [1])
+        let anchor = BaseAnchor(fingerprint: base)
         let manifest = Manifest(
-            artifactType: MediaType.softPrompt, config: .empty, layers: [.empty],
+            artifactType: MediaType.softPrompt, config: .empty, layers: [.empty], subject: anchor.descriptor,
             annotations: ["dev.incipit.metric.accuracy": "0.75", "dev.incipit.task": "gloss"])
         let digest = Digest.sha256(of: manifest.serialized)
         do {
             let queue = try DatabaseQueue(path: path)
-            try Schema.migrator.migrate(queue, upTo: "1 catalogue")
+            try Schema.migrator.migrate(queue, upTo: schema)
             try await queue.write { db in
                 try db.execute(sql: "INSERT INTO repositories (id, name, created) VALUES (1, 'team/a', 1)")
                 try db.execute(
@@ -257,9 +260,9 @@ import Testing
                     sql: "INSERT INTO repo_blobs VALUES (1, ?)", arguments: [Descriptor.empty.digest.description])
                 let annotations = JSONNode.object(manifest.annotations.mapValues { .string($0) }).canonical
                 try db.execute(
-                    sql: "INSERT INTO manifests VALUES (1, 1, ?, ?, ?, NULL, ?, ?, 1)",
+                    sql: "INSERT INTO manifests VALUES (1, 1, ?, ?, ?, ?, ?, ?, 1)",
                     arguments: [
-                        digest.description, manifest.mediaType, MediaType.softPrompt,
+                        digest.description, manifest.mediaType, MediaType.softPrompt, anchor.digest.description,
                         String(decoding: annotations, as: UTF8.self), Data(manifest.serialized),
                     ])
                 try db.execute(
@@ -271,6 +274,13 @@ import Testing
                             "INSERT INTO tag_events (repository, tag, to_digest, who, why, at) VALUES ('team/a', ?, ?, '', '', 1)",
                         arguments: [tag, digest.description])
                 }
+                guard schema != "1 catalogue" else { return }
+                for (key, value, number) in [
+                    ("dev.incipit.metric.accuracy", "0.75", 0.75), ("dev.incipit.task", "gloss", nil),
+                ] as [(String, String, Double?)] {
+                    try db.execute(sql: "INSERT INTO labels VALUES (?, ?, ?, 1)", arguments: [key, value, number])
+                }
+                try db.execute(sql: "INSERT INTO versions VALUES ('team/a', 7)")
             }
             try queue.close()
         }
@@ -280,6 +290,23 @@ import Testing
         query.metrics = [.init(name: "accuracy", isAtLeast: true, value: 0.7)]
         query.task = "gloss"
         #expect(try await store.search(query).map(\.digest) == [digest])
+        // By the base as well, with a label and with a metric, which have an index each; and of no other base.
+        for (wanted, isFound) in [(base, true), (Digest.sha256(of: [2]), false)] {
+            query.base = wanted
+            query.task = "gloss"
+            #expect(try await store.search(query).isEmpty != isFound)
+            query.task = nil
+            #expect(try await store.search(query).isEmpty != isFound)
+        }
+        // A new catalogue has exactly the same tables.
+        func tables(_ path: String) async throws -> [String] {
+            try await DatabaseQueue(path: path).read { db in
+                try String.fetchAll(
+                    db, sql: "SELECT name || coalesce(sql, '') FROM sqlite_master ORDER BY name")
+            }
+        }
+        _ = try EmbeddedStore(path: folder.path + "/new")
+        #expect(try await tables(path) == tables(folder.path + "/new/catalogue.sqlite"))
         let next = Manifest(artifactType: "application/x.test", config: .empty, layers: [.empty])
         let receipt = try await store.putNextVersion(
             next.serialized, mediaType: next.mediaType, tags: [], in: Self.name)

@@ -238,7 +238,8 @@ struct ManifestPut: Sendable {
             arguments: [id, stored.digest.description])
         let required = Set(admission.manifest.requiredBlobs.map(\.digest))
         if let row, admission.manifest.effectiveArtifactType == MediaType.softPrompt {
-            try db.putLabels(admission.manifest.annotations, of: row)
+            try db.putLabels(
+                admission.manifest.annotations, subject: admission.manifest.subject?.digest, of: row)
         }
         for blob in admission.manifest.blobs {
             try db.execute(

@@ -22,6 +22,9 @@ public final class EmbeddedStore: UploadStore, VersionStore {
         public var trashLifetime: TimeInterval = 7 * 24 * 3600
         /// Whether tags `v<N>` may be deleted (and then given away again) through the plain protocol.
         public var allowsVersionDeletion = false
+        /// Reads of the catalogue that run at once. With 1, for a process that does one thing at a time, the store opens
+        /// and closes faster: one connection does all.
+        public var readers = 4
         /// Who the journal of tags names when no ``ChangeNote`` is in force.
         public var user = NSUserName()
         /// The time of day; tests turn it.
@@ -48,7 +51,7 @@ public final class EmbeddedStore: UploadStore, VersionStore {
     public init(path: String, options: Options = Options()) throws {
         self.options = options
         files = StorageFiles(root: path)
-        catalogue = try Catalogue(files: files)
+        catalogue = try Catalogue(files: files, readers: options.readers)
         try sweepAtOpen()
     }
 

@@ -59,13 +59,8 @@ struct EvalCommand: AsyncParsableCommand {
     func run() async throws {
         Interrupt.listen()
         let home = Home()
-        let dataset = try Dataset(path: try DataSource.path(for: data, home: home))
-        var rows = dataset[split]
-        if let limit { rows = Array(rows.prefix(limit)) }
-        guard !rows.isEmpty else {
-            throw CommandFailure(.data, "\(data) has no rows in its \(split.rawValue) split")
-        }
-        let labels = dataset.labels
+        let labelled = try LabelledRows(data, split: split, limit: limit, home: home)
+        let (dataset, rows, labels) = (labelled.dataset, labelled.rows, labelled.labels)
         let scoring = scoring ?? (labels.isEmpty ? .generate : .labels)
         if scoring == .labels && labels.isEmpty {
             throw CommandFailure(.usage, "\(data) has too many different targets to be labels; use --scoring generate")

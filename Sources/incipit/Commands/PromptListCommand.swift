@@ -31,6 +31,8 @@ struct PromptListCommand: AsyncParsableCommand {
     var metric: [String] = []
     @Option(help: "At most so many.") var limit: Int?
     @Option(help: "Leave out so many at the beginning.") var offset = 0
+    @Option(help: "Go on behind this row of the same list, NAME@DIGEST: the next page, however far in.")
+    var after: String?
     @Flag(help: "In another registry: read the manifest under each tag, whatever its list of referrers says.")
     var everyTag = false
     @OptionGroup var remote: RemoteOptions
@@ -82,6 +84,14 @@ struct PromptListCommand: AsyncParsableCommand {
         }
     }
 
+    private static func position(_ text: String) throws -> PromptQuery.Position {
+        guard let reference = try? Reference(text), case .digest(let digest)? = reference.reference else {
+            throw CommandFailure(
+                .usage, "--after is NAME@DIGEST, a row of the list with its whole digest (see --json), not “\(text)”")
+        }
+        return .init(name: reference.repository, digest: digest)
+    }
+
     func run() async throws {
         let home = Home()
         let place = try Place(name)
@@ -104,6 +114,7 @@ struct PromptListCommand: AsyncParsableCommand {
         query.metrics = metric.compactMap { PromptQuery.MetricBound($0) }
         query.limit = limit
         query.offset = offset
+        query.after = try after.map(Self.position)
         let registry =
             if let host = place.host { PromptRegistry(try remote.store(host: host)) } else {
                 try PromptStore(home: home).registry
@@ -120,7 +131,7 @@ struct PromptListCommand: AsyncParsableCommand {
                 "\(place.host ?? "") does not list its repositories (\(error.message)); name one: "
                     + "incipit prompt list \(place.host ?? "")/NAME")
         }
-        if place.host == nil, query.metrics.isEmpty, limit == nil {
+        if place.host == nil, query.metrics.isEmpty, limit == nil, after == nil {
             records.sort { ($0.name, $0.version ?? .max) < ($1.name, $1.version ?? .max) }
         }
         let rows = records.map(PromptRow.init)
@@ -140,5 +151,8 @@ struct PromptListCommand: AsyncParsableCommand {
                         String(row.digest.prefix("sha256:".count + 12)),
                     ]
                 }))
+        if let limit, let last = records.last, records.count == limit {
+            Output.note("the next page: the same with --after \(last.name)@\(last.digest)")
+        }
     }
 }

@@ -73,7 +73,7 @@ struct ServeCommand: AsyncParsableCommand {
 
     func run() async throws {
         let home = Home()
-        let store = try PromptStore(home: home).store
+        let store = try PromptStore(home: home, isServing: true).store
         let (host, portFile) = (host, portFile)
         var options = OCIRoutes.Options()
         options.maximumConcurrentUploads = maxUploads
