@@ -40,9 +40,9 @@ struct TerminalChatTests {
             _ = write(main, bytes, bytes.count)
         }
 
-        /// Reads until a text has come since the last call; false after a minute.
+        /// Reads until a text has come since the last call; false after three minutes.
         func waits(for text: String) async throws -> Bool {
-            let end = ContinuousClock.now + .seconds(60)
+            let end = ContinuousClock.now + .seconds(180)
             var buffer = [UInt8](repeating: 0, count: 4096)
             while ContinuousClock.now < end {
                 let count = read(main, &buffer, buffer.count)
