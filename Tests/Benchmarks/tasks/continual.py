@@ -56,7 +56,8 @@ def main():
         return own[0]
 
     before = scored("parent", parent + ":v1")
-    call(a, "continue", a.model, parent + ":v1", "--data", paths[1], "--restart")
+    # --force: what the gate would refuse is to be seen here.
+    call(a, "continue", a.model, parent + ":v1", "--data", paths[1], "--force", "--restart")
     kept = scored("continued", parent + ":v2")
     call(a, "continue", a.model, parent + ":v1", "--data", paths[1], "--replay", 0, "--anchor", 0, "--force", "--restart")
     lost = scored("continued without replay and anchor", parent + ":v3")
