@@ -115,16 +115,22 @@ def compare(a, task):
     return passes
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def arguments(description, steps=400):
+    """What every comparison of prompts takes."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--incipit", required=True)
     parser.add_argument("--model", required=True)
     parser.add_argument("--data", required=True, help="folder of TASK.jsonl, as fetch_tasks.py makes it")
     parser.add_argument("--fixtures", default="Fixtures/Data", help="where gloss_category lies")
     parser.add_argument("--home", required=True, help="folder for the prompts")
-    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tokens", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=steps)
+    return parser
+
+
+def main():
+    parser = arguments(__doc__)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--limit", type=int, help="score this many rows only (a trial)")
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--tune", nargs=argparse.REMAINDER, default=[], help="further options of tune")

@@ -8,23 +8,15 @@ without either. A half's accuracy is that among its own labels, and among all of
 than 2 points of the old half's own accuracy, or more than the second does.
 """
 
-import argparse
 import json
 import os
 import sys
 
-from compare_prompts import TASKS, call, path_of, score
+from compare_prompts import TASKS, arguments, call, path_of, score
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--incipit", required=True)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--fixtures", default="Fixtures/Data")
-    parser.add_argument("--home", required=True)
-    parser.add_argument("--tokens", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=300)
+    parser = arguments(__doc__, steps=300)
     parser.add_argument("--task", default="gloss_category", choices=list(TASKS))
     a = parser.parse_args()
     with open(path_of(a, a.task), encoding="utf-8") as lines:

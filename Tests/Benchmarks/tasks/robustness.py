@@ -8,12 +8,10 @@ format; the soft one, trained in the standard format alone, reads requests in th
 variant counts.
 """
 
-import argparse
-import os
 import statistics
 import sys
 
-from compare_prompts import TASKS, call, path_of, score
+from compare_prompts import TASKS, arguments, call, path_of, score
 
 FORMATS = [
     "{input}\nAnswer:",
@@ -37,14 +35,7 @@ def wordings(task):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--incipit", required=True)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--data", required=True)
-    parser.add_argument("--fixtures", default="Fixtures/Data")
-    parser.add_argument("--home", required=True)
-    parser.add_argument("--tokens", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=400)
+    parser = arguments(__doc__)
     parser.add_argument("--limit", type=int, default=200, help="test rows a variant")
     parser.add_argument("--prompt", help="a stored prompt to use instead of training one (one task only)")
     parser.add_argument("--tasks", nargs="+", default=["gloss_category", "movie_sentiment"], choices=list(TASKS))
