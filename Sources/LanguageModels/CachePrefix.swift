@@ -8,7 +8,7 @@ extension DecoderShape {
         switch placement {
         case .inputEmbeddings: hiddenSize
         case .keysAndValues: keyValueElementsPerToken
-        case .adaptionPrompt: layerCount * (hiddenSize + 1)
+        case .adaptionPrompt: AdaptionLayout(promptShape).columns
         }
     }
 

@@ -10,7 +10,7 @@ extension DecoderGraph {
             gradient.update(repeating: 0, count: count * shape.keyValueElementsPerToken)
         }
         if case .adaptionPrompt(_, let count) = prompt {
-            gradient.update(repeating: 0, count: count * c.layerCount * (width + 1))
+            gradient.update(repeating: 0, count: count * shape.valuesPerVirtualToken(.adaptionPrompt))
         }
         // dX: gradient at the output of the layer at hand, for the rows it has.
         let dX = scratch.gradient.reserve(rows * width)

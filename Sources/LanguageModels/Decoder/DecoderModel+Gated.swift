@@ -5,7 +5,7 @@ import Layers
 extension DecoderModel {
     func gatedPrompt(_ values: [Float], count: Int) throws -> GatedPrompt {
         let c = configuration, width = c.hiddenSize, keyWidth = c.keyWidth, d = c.headDimension
-        let columns = c.layerCount * (width + 1)
+        let columns = shape.valuesPerVirtualToken(.adaptionPrompt)
         guard count > 0, values.count == count * columns else {
             throw ModelError(
                 .invalidInput,

@@ -17,7 +17,7 @@ public enum AdaptionPrompt: TuningMethod {
     public static let defaultLearningRate = 1e-2
 
     public static func parameterCount(tokens: Int, shape: DecoderShape) -> Int {
-        tokens * shape.layerCount * (shape.hiddenSize + 1)
+        tokens * shape.valuesPerVirtualToken(placement)
     }
 
     public static func vectorWidth(shape: DecoderShape) -> Int { shape.hiddenSize + 1 }
