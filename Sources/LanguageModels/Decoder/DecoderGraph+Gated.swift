@@ -40,29 +40,16 @@ extension DecoderGraph {
             (rows + token * width).update(from: values + gatedColumn(index, token), count: width)
         }
         let projected = gatedScratch.projected.reserve(count * 2 * keyWidth)
-        let layer = model.layers[index]
         if precision.hasIntegerForward {
             model.projectGated(index, rows, count: count, into: projected, activations: activations, nil)
         } else {
             weights[index].queriesKeysValues.forward(
                 rows, count: count, rows: queryWidth..<queryWidth + 2 * keyWidth, into: projected,
                 yStride: 2 * keyWidth, scratch: &scratch.weights, pool: pool)
-            for token in 0..<count {
-                layer.keys.addBias(projected + token * 2 * keyWidth)
-                layer.values.addBias(projected + token * 2 * keyWidth + keyWidth)
-            }
         }
         let plain = gated[index].plainKeys.reserve(count * keyWidth)
         let k = gated[index].keys.reserve(count * keyWidth), v = gated[index].values.reserve(count * keyWidth)
-        for token in 0..<count {
-            let row = projected + token * 2 * keyWidth
-            (plain + token * keyWidth).update(from: row, count: keyWidth)
-            layer.keyNorm?.forward(row)
-            for head in 0..<c.keyValueHeadCount {
-                (k + (head * count + token) * d).update(from: row + head * d, count: d)
-                (v + (head * count + token) * d).update(from: row + keyWidth + head * d, count: d)
-            }
-        }
+        model.placeGated(index, projected, count: count, keys: k, values: v, plain: plain)
         let own = AttentionPlan(of: plan, seeingOnly: count, group: attention.group)
         let weightCount = c.keyValueHeadCount * own.weightsPerHead
         let added = gated[index].output.reserve(plan.queryCount * queryWidth)

@@ -4,7 +4,7 @@ import Layers
 // Adaption prompts: rows that each layer's own projections turn into keys and values.
 extension DecoderModel {
     func gatedPrompt(_ values: [Float], count: Int) throws -> GatedPrompt {
-        let c = configuration, width = c.hiddenSize, keyWidth = c.keyWidth, d = c.headDimension
+        let c = configuration, width = c.hiddenSize, keyWidth = c.keyWidth
         let columns = shape.valuesPerVirtualToken(.adaptionPrompt)
         guard count > 0, values.count == count * columns else {
             throw ModelError(
@@ -28,27 +28,20 @@ extension DecoderModel {
                     index, rows.pointer, count: count, into: projected.pointer, activations: workspace.normed, workspace
                 )
                 let keys = FloatBuffer(count: count * keyWidth), values = FloatBuffer(count: count * keyWidth)
-                for token in 0..<count {
-                    let row = projected.pointer + token * 2 * keyWidth
-                    self.layers[index].keyNorm?.forward(row)
-                    for head in 0..<c.keyValueHeadCount {
-                        (keys.pointer + (head * count + token) * d).update(from: row + head * d, count: d)
-                        (values.pointer + (head * count + token) * d).update(from: row + keyWidth + head * d, count: d)
-                    }
-                }
+                placeGated(index, projected.pointer, count: count, keys: keys.pointer, values: values.pointer)
                 return GatedPrompt.Layer(gate: gate, keys: keys, values: values)
             }
         }
         return GatedPrompt(count: count, layers: layers)
     }
 
-    /// Keys (before a norm of keys) and values of a layer's rows, biases included: `(count, key | value)`. Both int8 forms
-    /// of the rows are used: 15 bits of them.
+    /// A layer's rows through its projections of keys and values, without biases: `(count, key | value)`. Both int8 forms of
+    /// the rows are used: 15 bits of them.
     func projectGated(
         _ index: Int, _ rows: UnsafePointer<Float>, count: Int, into projected: UnsafeMutablePointer<Float>,
         activations: Activations, _ workspace: InferenceWorkspace?
     ) {
-        let width = configuration.hiddenSize, keyWidth = configuration.keyWidth, layer = layers[index]
+        let width = configuration.hiddenSize, keyWidth = configuration.keyWidth
         nonisolated(unsafe) let rows = rows  // read only
         activations.set(tokens: count, columns: width, refines: true, pool: pool) { token, row in
             row.update(from: rows + token * width, count: width)
@@ -64,9 +57,26 @@ extension DecoderModel {
                     to: activations, rows: count, into: output, stride: 2 * keyWidth, workspace: workspace, pool: pool)
             }
         }
+    }
+
+    /// Biases and norm of keys on projected rows, then keys and values apart by heads: `(head, count, headDimension)` each.
+    ///
+    /// - Parameter plain: gets the keys before their norm, `(count, keyWidth)`.
+    func placeGated(
+        _ index: Int, _ projected: UnsafeMutablePointer<Float>, count: Int, keys: UnsafeMutablePointer<Float>,
+        values: UnsafeMutablePointer<Float>, plain: UnsafeMutablePointer<Float>? = nil
+    ) {
+        let keyWidth = configuration.keyWidth, d = configuration.headDimension, layer = layers[index]
         for token in 0..<count {
-            layer.keys.addBias(projected + token * 2 * keyWidth)
-            layer.values.addBias(projected + token * 2 * keyWidth + keyWidth)
+            let row = projected + token * 2 * keyWidth
+            layer.keys.addBias(row)
+            layer.values.addBias(row + keyWidth)
+            if let plain { (plain + token * keyWidth).update(from: row, count: keyWidth) }
+            layer.keyNorm?.forward(row)
+            for head in 0..<configuration.keyValueHeadCount {
+                (keys + (head * count + token) * d).update(from: row + head * d, count: d)
+                (values + (head * count + token) * d).update(from: row + keyWidth + head * d, count: d)
+            }
         }
     }
 }
