@@ -18,6 +18,11 @@ public struct ContinuationGate: Sendable {
             self.parent = parent
             self.child = child
         }
+
+        /// Some of the rows.
+        public subscript<Rows: RangeExpression<Int>>(rows: Rows) -> Pair {
+            Pair(parent: Array(parent[rows]), child: Array(child[rows]))
+        }
     }
 
     public struct Verdict: Sendable {

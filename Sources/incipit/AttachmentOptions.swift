@@ -18,10 +18,7 @@ struct AttachmentOptions: ParsableArguments {
         /// The digest of its manifest.
         let identity: String
         /// The form of text it was trained on, if it says so.
-        var template: String? {
-            if case .string(let text)? = prompt.training["template"] { return text }
-            return nil
-        }
+        var template: String? { prompt.trainingTemplate }
     }
 
     /// Loads the prompt, verifies its digests, and checks that it belongs to the model.
@@ -50,6 +47,14 @@ struct AttachmentOptions: ParsableArguments {
         return Resolved(
             prompt: stored.prompt, attachment: try PromptAttachment(stored.prompt, shape: loaded.model.shape),
             identity: "\(stored.record.digest)")
+    }
+}
+
+extension SoftPrompt {
+    /// The form of text it was trained on, if it says so.
+    var trainingTemplate: String? {
+        if case .string(let text)? = training["template"] { return text }
+        return nil
     }
 }
 

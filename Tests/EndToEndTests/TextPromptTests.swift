@@ -84,6 +84,46 @@ struct TextPromptTests {
         #expect(child["virtualTokens"] as? Int == 6)
     }
 
+    @Test("continue judges old rows among their own labels where the new ones bring others, and shows both")
+    func newLabels() async throws {
+        let machine = try Incipit()
+        let rows = try String(contentsOfFile: TinyTask.data, encoding: .utf8).split(separator: "\n")
+        let targets = try Set(
+            rows.map { row in
+                try #require(
+                    (try JSONSerialization.jsonObject(with: Data(row.utf8)) as? [String: String])?["target"])
+            })
+        let kept = Set(targets.sorted().prefix(2))
+        func file(_ name: String, _ isOld: Bool) throws -> String {
+            let chosen = rows.filter { row in kept.contains { row.contains("\"target\": \"\($0)\"") } == isOld }
+            try #require(!chosen.isEmpty && chosen.count < rows.count)
+            return try machine.write(name, Data((chosen.joined(separator: "\n") + "\n").utf8))
+        }
+        let tuned = try await machine.run([
+            "tune", TinyTask.model, "--data", try file("old.jsonl", true), "--name", "team/kinds", "--steps", "20",
+            "--tokens", "4", "--allow-bad-start",
+        ])
+        try #require(tuned.status == 0, "\(tuned.errors)")
+        let arguments = [
+            "continue", TinyTask.model, "team/kinds:v1", "--data", try file("new.jsonl", false), "--force", "--json",
+        ]
+        let judged = try await machine.run(arguments)
+        try #require(judged.status == 0, "\(judged.errors)")
+        let summary = try judged.object()
+        #expect(summary["steps"] as? Int == 20, "as many as the parent's")
+        let own = try #require(summary["canary"] as? [String: Any])
+        let all = try #require(summary["canaryAmongAll"] as? [String: Any])
+        #expect(own["rows"] as? Int == all["rows"] as? Int)
+        // Fewer labels to choose among: no row that is right among all is wrong among its own.
+        #expect(try #require(own["child"] as? Double) >= #require(all["child"] as? Double))
+        let strict = try await machine.run(arguments + ["--canary-labels", "all"]).object()
+        #expect(
+            (strict["canary"] as? [String: Any])?["child"] as? Double
+                == (strict["canaryAmongAll"] as? [String: Any])?["child"] as? Double)
+        let refused = try await machine.run(arguments + ["--canary-labels", "some"])
+        #expect(refused.status == 64 && refused.errors.contains("old"))
+    }
+
     @Test("explain shows every virtual token, in text, JSON and a page")
     func explain() async throws {
         let machine = try Incipit()

@@ -126,6 +126,22 @@ struct WholePathTests {
         #expect(generated["scoring"] as? String == "generate" && generated["rows"] as? Int == 8)
     }
 
+    @Test("eval gives an attached prompt its rows in the form of its training")
+    func evaluateInTheirForm() async throws {
+        let machine = try Incipit()
+        let form = "thing: {input} kind:"
+        try await machine.tune("team/kinds", steps: 60, more: ["--template", form])
+        let arguments = ["eval", TinyTask.model, "--data", TinyTask.data, "--attach", "team/kinds", "--json"]
+        func loss(_ more: [String]) async throws -> Double {
+            let outcome = try await machine.run(arguments + more)
+            try #require(outcome.status == 0, "\(outcome.errors)")
+            return try #require(try outcome.object()["loss"] as? Double)
+        }
+        let plain = try await loss([])
+        #expect(try await loss(["--template", form]) == plain)
+        #expect(try await loss(["--template", "{input}\nAnswer:"]) > plain)
+    }
+
     @Test("run answers the same from an argument, from standard input and as JSON")
     func run() async throws {
         let machine = try Incipit()

@@ -123,6 +123,18 @@ import Testing
         }
     }
 
+    @Test func newLabelsAreLearnedAsLongAsTheOldOnesWere() {
+        let parent = TuningConfiguration(steps: 300, learningRate: 0.005)
+        let refined = PromptContinuation.configuration(from: parent)
+        #expect(refined.steps == 90 && abs(refined.learningRate - 0.0015) < 1e-12)
+        let widened = PromptContinuation.configuration(from: parent, learnsNewLabels: true)
+        #expect(widened.steps == 300 && widened.learningRate == 0.005)
+        #expect(PromptContinuation.configuration(from: parent, learnsNewLabels: true, steps: 7).steps == 7)
+        #expect(PromptContinuation.replay(oldLabels: 4, newLabels: 4) == 0.5)
+        #expect(PromptContinuation.replay(oldLabels: 1, newLabels: 9) == 0.3)
+        #expect(PromptContinuation.replay(oldLabels: 5, newLabels: 0) == 0.3)
+    }
+
     @Test func sharesOutOfRangeAndNothingToReplayAreRefused() throws {
         #expect(throws: TuningError.self) { try PromptContinuation(replay: 1) }
         #expect(throws: TuningError.self) { try PromptContinuation(anchorWeight: -1) }

@@ -63,13 +63,24 @@ public struct PromptContinuation: Sendable {
         return try ObjectiveMixture(parts, seed: configuration.seed)
     }
 
-    /// Settings of the new run: fewer steps, a lower rate, the old method.
+    /// Least share of old rows that a run replays unless told otherwise.
+    public static let leastReplay = 0.3
+
+    /// Share of old rows for a run that meets `new` labels beside `old` ones: as large as the share of their labels, so
+    /// that none is asked for more often than another, and never below `leastReplay`.
+    public static func replay(oldLabels old: Int, newLabels new: Int) -> Double {
+        new > 0 ? max(leastReplay, Double(old) / Double(old + new)) : leastReplay
+    }
+
+    /// Settings of the new run: the old method, with fewer steps and a lower rate where it only refines what is known, and
+    /// with as many and as high where new labels have to be learned.
     public static func configuration(
-        from parent: TuningConfiguration, steps: Int? = nil, learningRate: Double? = nil, seed: UInt64 = 0
+        from parent: TuningConfiguration, learnsNewLabels: Bool = false, steps: Int? = nil, learningRate: Double? = nil,
+        seed: UInt64 = 0
     ) -> TuningConfiguration {
         var result = parent
-        result.steps = steps ?? max(20, parent.steps * 3 / 10)
-        result.learningRate = learningRate ?? parent.learningRate * 0.3
+        result.steps = steps ?? (learnsNewLabels ? parent.steps : max(20, parent.steps * 3 / 10))
+        result.learningRate = learningRate ?? parent.learningRate * (learnsNewLabels ? 1 : 0.3)
         result.evaluateEvery = min(parent.evaluateEvery, max(10, result.steps / 6))
         result.seed = seed
         return result

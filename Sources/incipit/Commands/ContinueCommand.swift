@@ -18,6 +18,10 @@ struct ContinueCommand: AsyncParsableCommand {
             The child is stored only if it answers the new dev rows better, beyond chance, and the old canary rows no worse \
             (paired bootstrap); it then records its parent. Rejected children leave nothing behind; exit code 1.
 
+            Where the new rows bring labels of their own, the canary rows are judged among the labels they had before: that \
+            is what could be forgotten. How they fare among all labels is shown beside it (--canary-labels all judges by \
+            that). Such runs take as many steps as the parent's and replay more.
+
               incipit continue MODEL team/task --data new.jsonl
             """)
 
@@ -28,10 +32,15 @@ struct ContinueCommand: AsyncParsableCommand {
         help: "Old rows (JSONL), where the training state is not on this machine: train is replayed, dev is the canary."
     )
     var old: String?
-    @Option(help: "Share of old rows in a batch.") var replay = 0.3
+    @Option(
+        help: "Share of old rows in a batch (default: 0.3, or the share of the old labels where there are new ones).")
+    var replay: Double?
     @Option(help: "Weight of the divergence from the parent on old inputs; 0 leaves it out.") var anchor = 0.5
-    @Option(help: "Optimizer steps (default: three tenths of the parent's).") var steps: Int?
-    @Option(help: "Peak learning rate (default: three tenths of the parent's).") var learningRate: Double?
+    @Option(help: "Optimizer steps (default: three tenths of the parent's; with new labels as many).") var steps: Int?
+    @Option(help: "Peak learning rate (default: three tenths of the parent's; with new labels the same).")
+    var learningRate: Double?
+    @Option(help: "Judge the canary rows among the labels they had before (old) or all of them.")
+    var canaryLabels = CanaryLabels.old
     @Option(help: "Largest fall on the canary rows that counts as none.") var margin = 0.02
     @Option(help: "Keep the parent's virtual tokens as they are and add this many new ones.") var append: Int?
     @Option(help: "Seed of example order.") var seed: UInt64 = 0
@@ -41,6 +50,10 @@ struct ContinueCommand: AsyncParsableCommand {
     @Flag(help: "Go on with the unfinished run of this name.") var resume = false
     @Flag(help: "Discard the unfinished run of this name.") var restart = false
     @Flag(help: "Print the summary as JSON.") var json = false
+
+    enum CanaryLabels: String, ExpressibleByArgument, CaseIterable {
+        case old, all
+    }
 
     private struct Comparison: Encodable {
         let rows: Int
@@ -71,13 +84,15 @@ struct ContinueCommand: AsyncParsableCommand {
         let steps: Int
         let new: Comparison
         let canary: Comparison?
+        /// Where there are new labels: the canary rows among all of them.
+        let canaryAmongAll: Comparison?
     }
 
     func validate() throws {
         if resume && restart { throw ValidationError("--resume and --restart exclude each other.") }
         if let append, append < 1 { throw ValidationError("--append must be at least 1.") }
         if !(0...1).contains(margin) { throw ValidationError("--margin must lie in 0…1, not \(margin).") }
-        do { _ = try PromptContinuation(replay: replay, anchorWeight: anchor) } catch let error as TuningError {
+        do { _ = try PromptContinuation(replay: replay ?? 0, anchorWeight: anchor) } catch let error as TuningError {
             throw ValidationError("\(error).")
         }
     }
@@ -100,8 +115,12 @@ struct ContinueCommand: AsyncParsableCommand {
         let parentTokens = method.parameters(
             fromStored: parent.values, tokens: parent.virtualTokenCount, shape: shape)
 
+        let labels = Self.labels(dataset[.train] + state.replay.rows)
+        let oldLabels = labels.isEmpty ? [] : Set(state.replay.rows.map(\.target)).sorted()
+        let newLabels = oldLabels.isEmpty ? 0 : labels.count - oldLabels.count
         var configuration = PromptContinuation.configuration(
-            from: state.configuration, steps: steps, learningRate: learningRate, seed: seed)
+            from: state.configuration, learnsNewLabels: newLabels > 0, steps: steps, learningRate: learningRate,
+            seed: seed)
         var initial = state.parameters
         var moments: OptimizerState? = state.optimizer
         if let append {
@@ -113,7 +132,9 @@ struct ContinueCommand: AsyncParsableCommand {
         let graph = try loaded.model.differentiable(weightsMemory: weightsMemory)
         let context = Teacher.Context(parent.placement, parentTokens, count: parent.virtualTokenCount)
         // Appended tokens leave the old ones as they are: nothing pulls them away, and nothing need hold them.
-        let plan = try PromptContinuation(replay: replay, anchorWeight: anchor)
+        let plan = try PromptContinuation(
+            replay: replay ?? PromptContinuation.replay(oldLabels: oldLabels.count, newLabels: newLabels),
+            anchorWeight: anchor)
         let objectives = try plan.objectives(
             new: dataset[.train], old: state.replay.rows, parent: context, model: loaded.model,
             tokenizer: loaded.tokenizer, configuration: configuration)
@@ -122,16 +143,18 @@ struct ContinueCommand: AsyncParsableCommand {
             optimizerState: moments?.optimizer == configuration.optimizer ? moments : nil, precision: .int8,
             identity: [
                 "base_fingerprint": parent.base.fingerprint, "parent": stored.record.digest.description,
-                "new_rows": String(dataset[.train].count), "replay": "\(replay) \(anchor)",
+                "new_rows": String(dataset[.train].count), "replay": "\(plan.replay) \(anchor)",
             ], checkpointPath: run.checkpoint, resumes: resume)
         Output.note(
             "continuing \(stored.record.displayName): \(dataset[.train].count) new rows, \(state.replay.rows.count) old ones to "
-                + "replay, \(state.canary.rows.count) canaries, \(configuration.steps) steps")
-        let labels = Self.labels(dataset, state)
-        let scoring = DevScoring(
-            model: loaded.model, tokenizer: loaded.tokenizer, examples: dataset[.dev] + state.canary.rows,
-            labels: labels,
-            template: try ExampleTemplate(prompt: configuration.template))
+                + "replay, \(state.canary.rows.count) canaries, \(configuration.steps) steps"
+                + (newLabels > 0 ? ", \(newLabels) new labels beside \(oldLabels.count)" : ""))
+        let template = try ExampleTemplate(prompt: configuration.template)
+        func scorer(_ rows: [Example], _ labels: [String]) -> DevScoring {
+            DevScoring(
+                model: loaded.model, tokenizer: loaded.tokenizer, examples: rows, labels: labels, template: template)
+        }
+        let scoring = scorer(dataset[.dev] + state.canary.rows, labels)
         func attach(_ values: [Float], _ count: Int) -> PromptAttachment {
             PromptAttachment(virtualTokenCount: count, entry: .init(method.placement, values))
         }
@@ -139,13 +162,17 @@ struct ContinueCommand: AsyncParsableCommand {
             trainer, evaluate: { try scoring.score(attach($0, configuration.tokens)) },
             describe: { "dev and canary \($0.text)" })
 
-        let parentAnswers = try scoring.outcomes(attach(parentTokens, parent.virtualTokenCount))
-        let childAnswers = try scoring.outcomes(attach(outcome.parameters, configuration.tokens))
+        let parentAttachment = attach(parentTokens, parent.virtualTokenCount)
+        let childAttachment = attach(outcome.parameters, configuration.tokens)
+        func pair(_ scoring: DevScoring) throws -> ContinuationGate.Pair {
+            .init(parent: try scoring.outcomes(parentAttachment), child: try scoring.outcomes(childAttachment))
+        }
+        let all = try pair(scoring)
         let newCount = dataset[.dev].count
-        let new = ContinuationGate.Pair(
-            parent: Array(parentAnswers[..<newCount]), child: Array(childAnswers[..<newCount]))
-        let canary = ContinuationGate.Pair(
-            parent: Array(parentAnswers[newCount...]), child: Array(childAnswers[newCount...]))
+        let new = all[..<newCount]
+        let amongAll = all[newCount...]
+        let canary =
+            newLabels > 0 && canaryLabels == .old ? try pair(scorer(state.canary.rows, oldLabels)) : amongAll
         let verdict = ContinuationGate(margin: margin, seed: seed).judge(
             canary: canary.parent.isEmpty ? nil : canary, new: new)
         var receipt: PromptStore.Stored?
@@ -180,15 +207,20 @@ struct ContinueCommand: AsyncParsableCommand {
         run.finish()
         let newComparison = Comparison(new, verdict.new)
         let canaryComparison = verdict.canary.map { Comparison(canary, $0) }
+        let confusion =
+            newLabels > 0 && !amongAll.parent.isEmpty
+            ? Comparison(amongAll, PairedComparison.bootstrap(amongAll.parent, amongAll.child, seed: seed)) : nil
         if json {
             try Output.json(
                 Summary(
                     parent: stored.record.displayName, accepted: verdict.accepted, reason: verdict.reason,
                     name: receipt.map { _ in reference.repository.description }, version: receipt?.version,
-                    digest: receipt?.digest, steps: outcome.steps, new: newComparison, canary: canaryComparison))
+                    digest: receipt?.digest, steps: outcome.steps, new: newComparison, canary: canaryComparison,
+                    canaryAmongAll: confusion))
         } else {
             Output.line("new       \(newComparison.text)")
             if let canaryComparison { Output.line("canary    \(canaryComparison.text)") }
+            if let confusion { Output.line("among all \(labels.count) labels, canary \(confusion.text)") }
             Output.line("verdict   \(verdict.accepted ? "accepted" : "rejected"): \(verdict.reason)")
             if let receipt { Output.line("stored    \(reference.repository):\(receipt.version)  \(receipt.digest)") }
         }
@@ -251,8 +283,6 @@ struct ContinueCommand: AsyncParsableCommand {
         return (initial, configuration)
     }
 
-    /// Labels of old and new rows together; empty where there are too many.
-    private static func labels(_ dataset: Dataset, _ state: ContinuationState) -> [String] {
-        Dataset(examples: [.train: dataset[.train] + state.replay.rows]).labels
-    }
+    /// Labels of these rows; none where there are too many.
+    private static func labels(_ rows: [Example]) -> [String] { Dataset(examples: [.train: rows]).labels }
 }

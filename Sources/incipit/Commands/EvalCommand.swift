@@ -29,8 +29,10 @@ struct EvalCommand: AsyncParsableCommand {
     @Option(help: "Solved examples per label in the few-shot prompt.") var shots = 1
     @Option(help: "labels, or generate for exact match of the greedy answer (default: labels where the task has few).")
     var scoring: Scoring?
-    @Option(help: "How a row becomes text; {input} stands for its input.") var template = ExampleTemplate.standard
-        .prompt
+    @Option(
+        help:
+            "How a row becomes text; {input} stands for its input (default: as in the attached prompt's training; else {input}, a new line, Answer:)."
+    ) var template: String?
     @Option(help: "Score this many rows only.") var limit: Int?
     @OptionGroup var ensemble: EnsembleOptions
     @Flag(help: "Print JSON.") var json = false
@@ -70,9 +72,9 @@ struct EvalCommand: AsyncParsableCommand {
         let session = try Session(model: loaded.model, attachment: attached?.attachment)
         let written = handWritten(dataset, labels: labels)
         let context = try await ensemble.context(attachment, attached, session: session, loaded: loaded)
+        let form = template ?? attached?.template ?? ExampleTemplate.standard.prompt
         let evaluator = TaskEvaluator(
-            session: context, tokenizer: loaded.tokenizer, template: try ExampleTemplate(prompt: template),
-            labels: labels)
+            session: context, tokenizer: loaded.tokenizer, template: try ExampleTemplate(prompt: form), labels: labels)
         let name =
             ensemble.isUsed
             ? "\(ensemble.also.count + 1) prompts by \(ensemble.combine.rawValue)" : attachment.attach ?? written.name

@@ -40,8 +40,8 @@ struct PromptCompressCommand: AsyncParsableCommand {
     @Option(help: "Labelled data to score each form on: a file, or a name found in $INCIPIT_DATA.") var data: String?
     @Option(help: "Score on train, dev or test.") var split = DatasetSplit.test
     @Option(help: "Score this many rows only.") var rows: Int?
-    @Option(help: "How a row becomes text; {input} stands for its input.") var template = ExampleTemplate.standard
-        .prompt
+    @Option(help: "How a row becomes text; {input} stands for its input (default: as in the prompt's training).")
+    var template: String?
     @Option(help: "The most score to lose, in percentage points (default with --data: 1).") var maxScoreLoss: Double?
     @Flag(help: "Store what takes least within the limits as the next version.") var store = false
     @Flag(help: "Give all parts one type: look for no mixture.") var uniform = false
@@ -134,7 +134,8 @@ struct PromptCompressCommand: AsyncParsableCommand {
         guard let base else { return nil }
         // Whatever is wrong with the data is said before a model is loaded.
         let labelled = try data.map { try LabelledRows($0, split: split, limit: rows, home: Home()) }
-        let template = try ExampleTemplate(prompt: template)
+        let template = try ExampleTemplate(
+            prompt: template ?? prompt.trainingTemplate ?? ExampleTemplate.standard.prompt)
         let divergence = try DivergenceGate(model: base, prompt: prompt, probes: try probes())
         let scoring = labelled.map { labelled in
             DevScoring(
