@@ -7,35 +7,22 @@ enum PEFT {
     /// A configuration that every PEFT since 0.5 loads.
     ///
     /// A prompt at the input is written as `PROMPT_TUNING` with random initialisation (which is ignored on loading),
-    /// whatever method made it; keys and values as `PREFIX_TUNING` without projection. Newer keys are left out because
-    /// older versions warn or fail on them.
+    /// whatever method made it; keys and values as `PREFIX_TUNING` without projection, gated rows as
+    /// `ADAPTION_PROMPT`. Newer keys are left out because older versions warn or fail on them.
     static func configuration(for prompt: SoftPrompt) -> JSONValue {
         let shape = prompt.shape
-        if prompt.placement == .adaptionPrompt {
-            let first = AdaptionLayout(shape).firstAdaptedLayer(prompt.values)
-            return .object(
-                JSONObject([
-                    ("adapter_layers", JSONValue(shape.layerCount - first)),
-                    ("adapter_len", JSONValue(prompt.virtualTokenCount)),
-                    ("auto_mapping", .null),
-                    ("base_model_name_or_path", .string(prompt.baseName)),
-                    ("inference_mode", true),
-                    ("peft_type", "ADAPTION_PROMPT"),
-                    ("revision", .null),
-                    ("target_modules", .string(AdaptionTensors.targetModules)),
-                    ("task_type", "CAUSAL_LM"),
-                ]))
-        }
         var object = JSONObject([
             ("auto_mapping", .null),
             ("base_model_name_or_path", .string(prompt.baseName)),
             ("inference_mode", true),
-            ("num_layers", JSONValue(shape.layerCount)),
-            ("num_transformer_submodules", 1),
-            ("num_virtual_tokens", JSONValue(prompt.virtualTokenCount)),
             ("revision", .null),
             ("task_type", "CAUSAL_LM"),
         ])
+        if prompt.placement != .adaptionPrompt {
+            object["num_layers"] = JSONValue(shape.layerCount)
+            object["num_transformer_submodules"] = 1
+            object["num_virtual_tokens"] = JSONValue(prompt.virtualTokenCount)
+        }
         switch prompt.placement {
         case .inputEmbeddings:
             object["num_attention_heads"] = JSONValue(shape.headCount)
@@ -52,7 +39,12 @@ enum PEFT {
             object["peft_type"] = "PREFIX_TUNING"
             object["prefix_projection"] = false
             object["token_dim"] = JSONValue(width)
-        case .adaptionPrompt: break  // above
+        case .adaptionPrompt:
+            let first = AdaptionLayout(shape).firstAdaptedLayer(prompt.values)
+            object["adapter_layers"] = JSONValue(shape.layerCount - first)
+            object["adapter_len"] = JSONValue(prompt.virtualTokenCount)
+            object["peft_type"] = "ADAPTION_PROMPT"
+            object["target_modules"] = .string(AdaptionTensors.targetModules)
         }
         return .object(object)
     }

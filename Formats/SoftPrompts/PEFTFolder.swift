@@ -70,17 +70,34 @@ public struct PEFTFolder: Sendable {
                 "the adapter is of type \(typeName.quotedForMessage), which is no soft prompt; known are "
                     + PEFT.types.keys.sorted().joined(separator: ", "))
         }
-        if placement == .adaptionPrompt {
-            let prompt = try AdaptionTensors.Foreign(file, configuration)
-            self.path = path
-            self.placement = placement
-            self.method = method
-            virtualTokenCount = prompt.tokens
-            columns = prompt.layerCount * (prompt.hiddenSize + 1)
-            values = prompt.values
-            baseName = configuration["base_model_name_or_path"]?.stringValue
-            self.configuration = configuration
-            return
+        let rows =
+            placement == .adaptionPrompt
+            ? try Self.adaptionRows(file, configuration)
+            : try Self.tokenRows(file, configuration, typeName: typeName, task: task, path: path)
+        self.path = path
+        self.placement = placement
+        self.method = method
+        virtualTokenCount = rows.tokens
+        columns = rows.columns
+        values = rows.values
+        baseName = configuration["base_model_name_or_path"]?.stringValue
+        self.configuration = configuration
+    }
+
+    /// `(tokens, columns)` values.
+    private typealias Rows = (tokens: Int, columns: Int, values: [Float])
+
+    private static func adaptionRows(_ file: SafetensorsFile, _ configuration: JSONObject) throws -> Rows {
+        let prompt = try AdaptionTensors.Foreign(file, configuration)
+        return (prompt.tokens, prompt.layerCount * (prompt.hiddenSize + 1), prompt.values)
+    }
+
+    /// The rows of `prompt_embeddings`, times one task's matrix where there are several tasks.
+    private static func tokenRows(
+        _ file: SafetensorsFile, _ configuration: JSONObject, typeName: String, task: Int?, path: String
+    ) throws -> Rows {
+        func refuse(_ code: SoftPromptError.Code, _ reason: String) -> SoftPromptError {
+            SoftPromptError(code, reason, path: path)
         }
         let submodules = configuration["num_transformer_submodules"]?.intValue ?? 1
         guard submodules == 1 else {
@@ -101,24 +118,16 @@ public struct PEFTFolder: Sendable {
                 .invalidPrompt,
                 "\(PEFT.tensorName) has the shape \(tensor.shapeText); \(tokens) rows are expected")
         }
-        var values = try file.floats(of: tensor)
-        if typeName == MultitaskPrompt.peftType {
-            let multitask = try MultitaskPrompt(file: file, tokenCount: tokens)
-            guard let task = task ?? (multitask.taskCount == 1 ? 0 : nil), task >= 0, task < multitask.taskCount else {
-                throw refuse(
-                    .unsupported,
-                    "the prompt serves \(multitask.taskCount) tasks; say which one (0 to \(multitask.taskCount - 1))")
-            }
-            values = multitask.values(ofTask: task)
+        guard typeName == MultitaskPrompt.peftType else {
+            return (tokens, tensor.dimensions[1], try file.floats(of: tensor))
         }
-        self.path = path
-        self.placement = placement
-        self.method = method
-        virtualTokenCount = tokens
-        columns = tensor.dimensions[1]
-        self.values = values
-        baseName = configuration["base_model_name_or_path"]?.stringValue
-        self.configuration = configuration
+        let multitask = try MultitaskPrompt(file: file, tokenCount: tokens)
+        guard let task = task ?? (multitask.taskCount == 1 ? 0 : nil), task >= 0, task < multitask.taskCount else {
+            throw refuse(
+                .unsupported,
+                "the prompt serves \(multitask.taskCount) tasks; say which one (0 to \(multitask.taskCount - 1))")
+        }
+        return (tokens, tensor.dimensions[1], multitask.values(ofTask: task))
     }
 
     /// Ties the values to a base, once the caller vouches for it.

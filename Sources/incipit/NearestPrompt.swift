@@ -28,7 +28,8 @@ extension TuneCommand {
     ) async throws -> TuningStart {
         let shape = loaded.model.shape
         // A resumed run goes on from what it began with, whatever has been stored since.
-        if resume, let reference = try? String(contentsOfFile: Self.choicePath(home, name), encoding: .utf8) {
+        if unfinished.resume, let reference = try? String(contentsOfFile: Self.choicePath(home, name), encoding: .utf8)
+        {
             let resolved = try await AttachmentOptions.resolve(reference, for: loaded, home: home)
             var start = Self.start(from: resolved, method: method, shape: shape, isNearest: true)
             start.choice = reference

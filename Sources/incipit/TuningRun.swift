@@ -11,19 +11,19 @@ struct TuningRun {
     /// Finds out whether an unfinished run goes on or is discarded.
     ///
     /// - Throws: `CommandFailure` when there is one and nobody said what becomes of it, or none to resume.
-    init(name: String, home: Home, resume: Bool, restart: Bool) throws {
+    init(name: String, home: Home, _ unfinished: UnfinishedRunOptions) throws {
         self.name = name
         folder = home.run(name)
         if FileManager.default.fileExists(atPath: folder + "/checkpoint.safetensors") {
-            if restart {
+            if unfinished.restart {
                 try FileManager.default.removeItem(atPath: folder)
-            } else if !resume {
+            } else if !unfinished.resume {
                 throw CommandFailure(
                     .usage,
                     "there is an unfinished run named \(name); add --resume to go on with it or --restart to discard it"
                 )
             }
-        } else if resume {
+        } else if unfinished.resume {
             throw CommandFailure(.notFound, "there is no unfinished run named \(name) to resume")
         }
         try Home.makeFolder(folder)

@@ -47,8 +47,7 @@ struct ContinueCommand: AsyncParsableCommand {
     @Option(help: "Weights as floats while training: float, tiles, or auto by the memory there is.")
     var weightsMemory = WeightsMemory.auto
     @Flag(help: "Store the child even if the gate rejects it.") var force = false
-    @Flag(help: "Go on with the unfinished run of this name.") var resume = false
-    @Flag(help: "Discard the unfinished run of this name.") var restart = false
+    @OptionGroup var unfinished: UnfinishedRunOptions
     @Flag(help: "Print the summary as JSON.") var json = false
 
     enum CanaryLabels: String, ExpressibleByArgument, CaseIterable {
@@ -89,7 +88,6 @@ struct ContinueCommand: AsyncParsableCommand {
     }
 
     func validate() throws {
-        if resume && restart { throw ValidationError("--resume and --restart exclude each other.") }
         if let append, append < 1 { throw ValidationError("--append must be at least 1.") }
         if !(0...1).contains(margin) { throw ValidationError("--margin must lie in 0…1, not \(margin).") }
         do { _ = try PromptContinuation(replay: replay ?? 0, anchorWeight: anchor) } catch let error as TuningError {
@@ -128,7 +126,7 @@ struct ContinueCommand: AsyncParsableCommand {
             moments = nil
         }
         let run = try TuningRun(
-            name: reference.repository.description + "--continue", home: home, resume: resume, restart: restart)
+            name: reference.repository.description + "--continue", home: home, unfinished)
         let graph = try loaded.model.differentiable(weightsMemory: weightsMemory)
         let context = Teacher.Context(parent.placement, parentTokens, count: parent.virtualTokenCount)
         // Appended tokens leave the old ones as they are: nothing pulls them away, and nothing need hold them.
@@ -144,7 +142,7 @@ struct ContinueCommand: AsyncParsableCommand {
             identity: [
                 "base_fingerprint": parent.base.fingerprint, "parent": stored.record.digest.description,
                 "new_rows": String(dataset[.train].count), "replay": "\(plan.replay) \(anchor)",
-            ], checkpointPath: run.checkpoint, resumes: resume)
+            ], checkpointPath: run.checkpoint, resumes: unfinished.resume)
         Output.note(
             "continuing \(stored.record.displayName): \(dataset[.train].count) new rows, \(state.replay.rows.count) old ones to "
                 + "replay, \(state.canary.rows.count) canaries, \(configuration.steps) steps"

@@ -35,8 +35,7 @@ struct DistillCommand: AsyncParsableCommand {
     @Option(help: "Likeliest tokens of the teacher kept at each position.") var keep = 32
     @Option(help: "Steps between looks at sequences held out.") var evaluateEvery = 50
     @Option(help: "Looks without improvement before stopping early; 0 never does.") var patience = 4
-    @Flag(help: "Go on with the unfinished run of this name.") var resume = false
-    @Flag(help: "Discard the unfinished run of this name.") var restart = false
+    @OptionGroup var unfinished: UnfinishedRunOptions
 
     private struct Summary: Encodable {
         let name, version, digest: String
@@ -48,7 +47,6 @@ struct DistillCommand: AsyncParsableCommand {
     }
 
     func validate() throws {
-        if resume && restart { throw ValidationError("--resume and --restart exclude each other.") }
         for (name, value) in [
             ("--sequences", sequences), ("--answer-tokens", answerTokens), ("--study-tokens", studyTokens),
             ("--keep", keep),
@@ -84,7 +82,7 @@ struct DistillCommand: AsyncParsableCommand {
         let ids = compiler.tokens(of: words)
         let count = try text.count(textTokens: ids.count)
         let configuration = configuration(tokens: count)
-        let run = try TuningRun(name: promptName.description, home: home, resume: resume, restart: restart)
+        let run = try TuningRun(name: promptName.description, home: home, unfinished)
 
         let textDigest = Digest.sha256(of: Array(words.utf8)).description
         let recording = try record(
@@ -103,7 +101,7 @@ struct DistillCommand: AsyncParsableCommand {
             identity: [
                 "base_fingerprint": identified.base.fingerprint, "text": textDigest,
                 "sequences": "\(recording.sequences.count) of \(sequences), \(answerTokens), \(studyTokens)",
-            ], resume: resume)
+            ], resume: unfinished.resume)
         let (before, after, outcome) = (result.before, result.after, result.outcome)
 
         let shape = loaded.model.shape

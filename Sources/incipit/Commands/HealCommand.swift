@@ -33,8 +33,7 @@ struct HealCommand: AsyncParsableCommand {
     @Option(help: "Seed.") var seed: UInt64 = 0
     @Option(help: "Weights as floats while training: float, tiles, or auto by the memory there is.")
     var weightsMemory = WeightsMemory.auto
-    @Flag(help: "Go on with the unfinished run of this name.") var resume = false
-    @Flag(help: "Discard the unfinished run of this name.") var restart = false
+    @OptionGroup var unfinished: UnfinishedRunOptions
     @Flag(help: "Print the summary as JSON.") var json = false
 
     private struct Summary: Encodable {
@@ -46,7 +45,6 @@ struct HealCommand: AsyncParsableCommand {
     }
 
     func validate() throws {
-        if resume && restart { throw ValidationError("--resume and --restart exclude each other.") }
         if stretch < 8 { throw ValidationError("--stretch must be at least 8, not \(stretch).") }
         if stretches < 16 { throw ValidationError("--stretches must be at least 16, not \(stretches).") }
         if keep < 1 { throw ValidationError("--keep must be at least 1.") }
@@ -99,7 +97,7 @@ struct HealCommand: AsyncParsableCommand {
         }
         let cut = recording.sequences.count * 7 / 8
         let judged = Array(recording.sequences[cut...])
-        let run = try TuningRun(name: promptName.description, home: home, resume: resume, restart: restart)
+        let run = try TuningRun(name: promptName.description, home: home, unfinished)
         let graph = try loaded.model.differentiable(weightsMemory: weightsMemory)
         graph.precision = .int8Forward
         let configuration = configuration()
@@ -114,7 +112,7 @@ struct HealCommand: AsyncParsableCommand {
         let result = try distiller.run(
             run, initial: cache.prefix(tokens: tokens),
             identity: ["base_fingerprint": identified.base.fingerprint, "text": key],
-            resume: resume)
+            resume: unfinished.resume)
         let healed = try perplexity(judged, graph, result.values)
         let quantized = try perplexity(judged, graph, nil)
         let originalGraph = try original.model.differentiable(weightsMemory: weightsMemory)

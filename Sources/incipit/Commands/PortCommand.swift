@@ -32,8 +32,7 @@ struct PortCommand: AsyncParsableCommand {
     @Option(help: "Likeliest tokens of the teacher kept at each position.") var keep = 32
     @Option(help: "Threads to compute with (default: the cores this process may use).") var threads: Int?
     @Option(help: "Seed.") var seed: UInt64 = 0
-    @Flag(help: "Go on with the unfinished run of this name.") var resume = false
-    @Flag(help: "Discard the unfinished run of this name.") var restart = false
+    @OptionGroup var unfinished: UnfinishedRunOptions
     @Flag(help: "Print the summary as JSON.") var json = false
 
     private struct Summary: Encodable {
@@ -44,7 +43,6 @@ struct PortCommand: AsyncParsableCommand {
     }
 
     func validate() throws {
-        if resume && restart { throw ValidationError("--resume and --restart exclude each other.") }
         for (name, value) in [("--answer-tokens", answerTokens), ("--keep", keep), ("--sequences", sequences / 8)]
         where value < 1 { throw ValidationError("\(name) is too small.") }
         do { try configuration(PrefixTuning.self, tokens: 1, template: "{input}").validate() } catch let error
@@ -108,13 +106,13 @@ struct PortCommand: AsyncParsableCommand {
 
         let shape = new.model.shape
         let (initial, start) = try start(parent, old: old.model.shape, new: new, method: method)
-        let run = try TuningRun(name: target.description, home: home, resume: resume, restart: restart)
+        let run = try TuningRun(name: target.description, home: home, unfinished)
         let graph = try new.model.differentiable(weightsMemory: .auto)
         let configuration = configuration(method, tokens: count, template: template)
         let result = try Distiller(loaded: new, graph: graph, configuration: configuration, recording: recording).run(
             run, initial: initial,
             identity: ["base_fingerprint": newBase.base.fingerprint, "prompt": digest, "inputs": String(jobs.count)],
-            resume: resume)
+            resume: unfinished.resume)
         var training = parent.training
         training["ported_from"] = .string(digest)
         training["ported_from_base"] = .string(oldBase.base.fingerprint)

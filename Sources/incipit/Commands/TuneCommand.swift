@@ -91,13 +91,11 @@ struct TuneCommand: AsyncParsableCommand {
     @Flag(help: "Print what the run would take, and stop.") var dryRun = false
     @Flag(help: "Train the first virtual token too, instead of keeping it as the attention sink it began as.")
     var trainFirstToken = false
-    @Flag(help: "Go on with the unfinished run of this name.") var resume = false
-    @Flag(help: "Discard the unfinished run of this name.") var restart = false
+    @OptionGroup var unfinished: UnfinishedRunOptions
     @Flag(help: "Print the summary as JSON.") var json = false
     @OptionGroup(title: "Multitask options") var multitask: MultitaskOptions
 
     func validate() throws {
-        if resume && restart { throw ValidationError("--resume and --restart exclude each other.") }
         if initText != nil, let initKind, initKind != "text" {
             throw ValidationError("--init-text goes with --init text, not --init \(initKind).")
         }
@@ -172,11 +170,11 @@ struct TuneCommand: AsyncParsableCommand {
             loaded, graph: graph, configuration: configuration, method: method, initial: start.values)
         let run =
             dryRun || !isFirst
-            ? nil : try TuningRun(name: promptName.description, home: home, resume: resume, restart: restart)
+            ? nil : try TuningRun(name: promptName.description, home: home, unfinished)
         if run != nil { try remember(start, home: home) }
         let trainer = try Trainer(
             model: loaded.model, graph: graph, objectives: objectives, configuration: configuration, initial: initial,
-            precision: precision, identity: identity, checkpointPath: run?.checkpoint, resumes: resume,
+            precision: precision, identity: identity, checkpointPath: run?.checkpoint, resumes: unfinished.resume,
             exchange: exchange)
         if dryRun {
             if isFirst { try plan(trainer, graph, initial, shape, method, items: objectives.itemCount) }
