@@ -121,7 +121,7 @@ public final class PackedMatrix: @unchecked Sendable {  // immutable after init;
         }
     }
 
-    /// The transpose of a matrix of floats, rounded to 7 bits with a scale for every 32 of its rows: the left factor of
+    /// The transpose of a matrix of floats, rounded to 65 levels with a scale for every 32 of its rows: the left factor of
     /// integer products with gradients, `dX = dY · W`.
     ///
     /// - Parameters:
@@ -137,10 +137,10 @@ public final class PackedMatrix: @unchecked Sendable {  // immutable after init;
         let blockRows = Int(CK_BLOCK_COLUMNS), panelRows = Int(CK_PANEL_ROWS)
         guard sourceRows > 0, sourceColumns > 0, sourceRows % blockRows == 0 else {
             throw KernelsError(
-                .badShape, tensorType: "Q7", "\(sourceRows) × \(sourceColumns): rows must be a multiple of \(blockRows)"
+                .badShape, tensorType: "T6", "\(sourceRows) × \(sourceColumns): rows must be a multiple of \(blockRows)"
             )
         }
-        let panelBytes = ck_panel_bytes(CK_Q7, sourceRows)
+        let panelBytes = ck_panel_bytes(CK_T6, sourceRows)
         let panelCount = (sourceColumns + panelRows - 1) / panelRows
         type = .q8_0
         rows = sourceColumns
@@ -152,7 +152,7 @@ public final class PackedMatrix: @unchecked Sendable {  // immutable after init;
         owner = nil
         isBorrowed = false
         storage = .panels(
-            Self.matrix(CK_Q7, (memory, byteCount), rows: sourceColumns, columns: sourceRows))
+            Self.matrix(CK_T6, (memory, byteCount), rows: sourceColumns, columns: sourceRows))
         let step = min(sourceRows, (max(1, sliceRows) + blockRows - 1) / blockRows * blockRows)
         let floats = UnsafeMutablePointer<Float>.allocate(capacity: step * sourceColumns)
         defer { floats.deallocate() }

@@ -41,7 +41,7 @@ public enum TrainingPrecision: String, Sendable, CaseIterable {
     case int8Forward = "int8-forward"
     /// Activations rounded to int8 over packed weights, as at inference: faster, and the prompt learns on the numbers that
     /// will serve it. The gradient passes the rounding as if it were not there (straight-through), and is itself rounded
-    /// to int8, with a scale for every 32 numbers of a row, before it meets weights of 7 bits.
+    /// to int8, with a scale for every 32 numbers of a row, before it meets weights of 65 levels.
     case int8
 
     /// Whether the forward products are of integers.

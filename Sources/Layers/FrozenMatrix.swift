@@ -6,7 +6,7 @@ import TensorTypes
 /// Stacking (queries, keys and values; gate and up) turns several products into one. The floats are either resident, one
 /// copy from the first product on, or decoded slice by slice whenever a product needs them: the same numbers either
 /// way, the second in a few megabytes at about a tenth of the speed lost. For integer gradients there is the transpose
-/// in 7 bits.
+/// in 65 levels a block.
 public final class FrozenMatrix: @unchecked Sendable {
     // Sendable: after `init` only memory changes that products make, and those one trainer calls in sequence.
 

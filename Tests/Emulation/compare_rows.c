@@ -56,7 +56,7 @@ static ck_matrix random_matrix(ck_kind kind, size_t rows, size_t columns) {
     const size_t panels = (rows + CK_PANEL_ROWS - 1) / CK_PANEL_ROWS, size = ck_panel_bytes(kind, columns);
     uint8_t *memory_of_panels = memory(panels * size + 8192);
     ck_matrix m = {.kind = kind, .rows = rows, .columns = columns, .panel_bytes = size, .panels = memory_of_panels};
-    if (kind == CK_Q7) {
+    if (kind == CK_T6) {
         float *in = memory(4 * rows * columns);
         for (size_t i = 0; i < rows * columns; i++) in[i] = uniform(0.5f);
         for (size_t p = 0; p < panels; p++) {

@@ -36,7 +36,7 @@ typedef enum ck_kind {
     CK_C4 = 11,  ///< 4 bits, as C2
     CK_C4_BLOCK = 12, ///< 4 bits of a codebook, an F16 scale per 32 columns
     CK_C4_FLOAT = 13, ///< 4 bits of a codebook, an F32 scale per 16 columns
-    CK_Q7 = 14,       ///< 7 bits in bytes, offset 64; of no file: what training's backward products read
+    CK_T6 = 14,       ///< 65 levels in bytes, offset 32; of no file: what training's backward products read
     CK_KIND_COUNT = 15
 } ck_kind;
 

@@ -121,7 +121,7 @@ static void pack_q2_k(const uint8_t *in, size_t super, size_t row, uint8_t *scal
 
 void ck_pack_transposed(const float *source, size_t stride, size_t row_count, size_t first_block, size_t block_count,
                         size_t blocks, uint8_t *panel) {
-    uint8_t *quants = panel + ck_scale_bytes(CK_Q7, blocks);
+    uint8_t *quants = panel + ck_scale_bytes(CK_T6, blocks);
     for (size_t b = 0; b < block_count; b++, source += CK_BLOCK_COLUMNS * stride) {
         float largest[CK_PANEL_ROWS] = {0}, scale[CK_PANEL_ROWS];
         for (size_t c = 0; c < CK_BLOCK_COLUMNS; c++)
@@ -130,16 +130,16 @@ void ck_pack_transposed(const float *source, size_t stride, size_t row_count, si
                 largest[r] = magnitude > largest[r] ? magnitude : largest[r];
             }
         uint16_t narrow[CK_PANEL_ROWS];
-        for (size_t r = 0; r < CK_PANEL_ROWS; r++) scale[r] = largest[r] / 63;
+        for (size_t r = 0; r < CK_PANEL_ROWS; r++) scale[r] = largest[r] / 32;
         ck_row_portable.float_to_half(scale, narrow, CK_PANEL_ROWS);
-        memcpy(panel + (first_block + b) * ck_plain_bytes(CK_Q7), narrow, sizeof narrow);
-        uint8_t *block = quants + (first_block + b) * ck_quant_bytes(CK_Q7);
+        memcpy(panel + (first_block + b) * ck_plain_bytes(CK_T6), narrow, sizeof narrow);
+        uint8_t *block = quants + (first_block + b) * ck_quant_bytes(CK_T6);
         for (size_t r = 0; r < row_count; r++) {
             const float rounded = ck_half(narrow[r]), inverse = rounded > 0 ? 1 / rounded : 0;
             for (size_t c = 0; c < CK_BLOCK_COLUMNS; c++) {
                 float q = rintf(source[c * stride + r] * inverse);
-                q = q > 63 ? 63 : q >= -64 ? q : -64; // NaN too
-                block[64 * (c / 4) + 4 * r + c % 4] = (uint8_t)((int)q + 64);
+                q = q > 32 ? 32 : q >= -32 ? q : -32; // NaN too
+                block[64 * (c / 4) + 4 * r + c % 4] = (uint8_t)((int)q + 32);
             }
         }
     }

@@ -14,7 +14,7 @@
 //
 // Scales section.
 //
-//   Q4_0 Q5_0 Q8_0 Q7  per block: f16 scale[16]
+//   Q4_0 Q5_0 Q8_0 T6  per block: f16 scale[16]
 //   C4_BLOCK         the same
 //   Q4_1 Q5_1        per block: f16 scale[16], f16 minimum[16]
 //   Q4_K Q5_K        per 8 blocks: f16 scale[16], f16 minimum[16], then per block u8 scale[16], u8 minimum[16];
@@ -27,7 +27,7 @@
 //
 // Nothing is rounded: a panel holds exactly the numbers of the file. Sizes in bits per weight: Q4_0 4.5, Q4_1 5,
 // Q5_0 5.5, Q5_1 6, Q8_0 8.5, Q2_K 3.125, Q4_K 4.625, Q5_K 5.625, Q6_K 6.5625, C2 2.625, C3 3.625, C4 4.625, C4_BLOCK
-// 4.5, C4_FLOAT 6. Q7 is of no file: 8.5 bits of which 7.5 are used, so that AVX2's products of bytes cannot overflow.
+// 4.5, C4_FLOAT 6. T6 is of no file: 0...64 in 8.5 bits, so that AVX2 can add two products of bytes in 16 bits.
 #ifndef INCIPIT_CKERNELS_PANEL_H
 #define INCIPIT_CKERNELS_PANEL_H
 
@@ -40,7 +40,7 @@
 /// `DO(Q4_0) DO(Q4_1) …`, once for each kind.
 #define CK_EACH_KIND(DO)                                                                                              \
     DO(Q4_0) DO(Q4_1) DO(Q5_0) DO(Q5_1) DO(Q8_0) DO(Q4_K) DO(Q5_K) DO(Q6_K) DO(Q2_K) DO(C2) DO(C3) DO(C4) DO(C4_BLOCK) \
-    DO(C4_FLOAT) DO(Q7)
+    DO(C4_FLOAT) DO(T6)
 
 CK_INLINE int ck_bits(ck_kind kind) {
     switch (kind) {
@@ -60,7 +60,7 @@ CK_INLINE int ck_offset(ck_kind kind) {
     case CK_Q4_0: return 8;
     case CK_Q5_0: return 16;
     case CK_Q6_K: return 32;
-    case CK_Q7: return 64;
+    case CK_T6: return 32;
     case CK_Q8_0: return 128;
     default: return ck_is_codebook(kind) ? 128 : 0; // what the fast rows add to make a codebook unsigned
     }

@@ -4,9 +4,9 @@
 // serves two. The 8 running sums leave half of the registers for operands; the float sums wait in memory.
 //
 // Products of unsigned weights and signed activations are added in 16 bits as long as they fit: 8 groups of 4-bit
-// weights (8 * 2 * 15 * 127 = 30480), 4 of 5 bits, 2 of 6 bits. 8-bit weights would overflow already in the
-// instruction (7 bits just fit: 2 * 127 * 127 = 32258), so they go in as magnitude, with their sign moved to the activation: 2 * 128 * 127 = 32512 fits. So do
-// the numbers of a codebook.
+// weights (8 * 2 * 15 * 127 = 30480), 4 of 5 bits, 2 of 6 bits. So do the 65 levels of T6 (2 * 2 * 64 * 127 =
+// 32512). 8-bit weights would overflow already in the instruction, so they go in as magnitude, with their sign moved to
+// the activation: 2 * 128 * 127 = 32512 fits. So do the numbers of a codebook.
 #include "../rows.h"
 
 #if CK_X86
@@ -29,7 +29,7 @@ CK_INLINE __m256i unpack_group(const ck_kind kind, const __m256i codebook, const
                                const int g) {
     const uint8_t *at = block + 32 * half;
     const int bits = ck_bits(kind);
-    if (kind == CK_Q7) return _mm256_load_si256((const __m256i *)(at + 64 * g));
+    if (kind == CK_T6) return _mm256_load_si256((const __m256i *)(at + 64 * g));
     if (bits == 8)
         return _mm256_xor_si256(_mm256_load_si256((const __m256i *)(at + 64 * g)), _mm256_set1_epi8((char)0x80));
     if (bits < 4) {
@@ -87,13 +87,13 @@ CK_INLINE void panel_times_tile(const ck_kind kind, const int T, const ck_matrix
     start += token * blocks;
     const bool has_halves = ck_has_halves(kind);
     if (has_halves) start = a->start32 + 2 * token * blocks;
-    const bool has_start = kind == CK_Q4_0 || kind == CK_Q5_0 || kind == CK_Q6_K || kind == CK_Q7;
-    const int start_factor = kind == CK_Q7 ? 4 : 1; // -64 * sum is four times what `start16` has
+    const bool has_start = kind == CK_Q4_0 || kind == CK_Q5_0 || kind == CK_Q6_K || kind == CK_T6;
+    const int start_factor = kind == CK_T6 ? 2 : 1; // -32 * sum is twice what `start16` has
     const bool is_signed = kind == CK_Q8_0 || ck_is_codebook(kind);
     const __m256i codebook = ck_is_codebook(kind)
         ? _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)matrix->codebook)) : _mm256_setzero_si256();
     // Groups whose products are added in 16 bits before they are widened.
-    const int run = is_signed || kind == CK_Q7 ? 1 : has_halves && ck_bits(kind) < 6 ? 4 : ck_bits(kind) <= 4 ? 8
+    const int run = is_signed ? 1 : kind == CK_T6 ? 2 : has_halves && ck_bits(kind) < 6 ? 4 : ck_bits(kind) <= 4 ? 8
                   : ck_bits(kind) == 5 ? 4 : 2;
     const __m256i ones = _mm256_set1_epi16(1);
 
@@ -164,7 +164,7 @@ CK_INLINE void panel_times_tile(const ck_kind kind, const int T, const ck_matrix
             if (T == 4) { // group by group: mixed by the compiler, they would not fit the registers
 #pragma clang loop unroll(full)
                 for (int i = 0; i < H * T; i++) {
-                    if (run == 1) __asm__ volatile("" : "+x"(dot[i]));
+                    if (g % run == run - 1) __asm__ volatile("" : "+x"(dot[i]));
                     else __asm__ volatile("" : "+x"(sixteen[i]));
                 }
             }

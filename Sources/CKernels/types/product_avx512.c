@@ -101,12 +101,12 @@ CK_INLINE void panel_times_tile(const ck_kind kind, const int T, const ck_matrix
     const int8_t *q = a->q + token * a->columns;
     const float *activation_scale = a->scale + token * blocks, *scaled_sum = a->scaled_sum + token * blocks;
     const int32_t *start = kind == CK_Q4_0 ? a->start8 : kind == CK_Q5_0 ? a->start16 : a->start128;
-    if (kind == CK_Q7) start = a->start16;
+    if (kind == CK_T6) start = a->start16;
     start += token * blocks;
     const bool has_halves = ck_has_halves(kind);
     if (has_halves) start = a->start32 + 2 * token * blocks;
-    // -128 * sum of a half is four times what `start32` has, -64 * sum what `start16` has.
-    const int start_shift = (ck_is_codebook(kind) && has_halves) || kind == CK_Q7 ? 2 : 0;
+    // -128 * sum of a half is four times what `start32` has, -32 * sum twice what `start16` has.
+    const int start_shift = ck_is_codebook(kind) && has_halves ? 2 : kind == CK_T6 ? 1 : 0;
     const __m512i codebook = ck_is_codebook(kind)
         ? _mm512_xor_si512(_mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)matrix->codebook)),
                            _mm512_set1_epi8((char)0x80))
