@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Golden candidates of llama.cpp's samplers:   python samplers.py [--vocab MODEL.gguf] OUT.json
+"""Golden candidates of llama.cpp's samplers:   python samplers.py --vocab MODEL.gguf [--random N [--seed S]] OUT.json
 
 Runs each of llama.cpp's samplers (through llama-cpp-python's bindings of llama_sampler_init_*), and chains of them, on
 the same logits, and writes what is left: ids in llama.cpp's order and their logits. `--vocab` is a GGUF file whose
-tokenizer DRY's sequence breakers are read with. SamplerGoldenTests compares ours with it.
+tokenizer DRY's sequence breakers are read with. SamplerGoldenTests compares ours with it. With `--random` the cases are N
+random chains instead, with random settings, logits and texts, for SamplerOracleTests.
 
 Logits are not stored: both sides make them from a seed by the same integer generator, see `logits`.
 """
@@ -11,6 +12,7 @@ Logits are not stored: both sides make them from a seed by the same integer gene
 import argparse
 import ctypes
 import json
+import random
 
 import llama_cpp as L
 
@@ -50,6 +52,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out")
     parser.add_argument("--vocab", required=True)
+    parser.add_argument("--random", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=1)
     a = parser.parse_args()
     L.llama_log_set(QUIET, None)
     parameters = L.llama_model_default_params()
@@ -71,6 +75,8 @@ def main():
         "temperature": lambda t, r=0.0, e=1.0: L.llama_sampler_init_temp_ext(t, r, e),
         "penalties": lambda n, r, f, p: L.llama_sampler_init_penalties(size, n, r, f, p),
         "dry": lambda m, b, a, n, texts: L.llama_sampler_init_dry(vocab, m, b, a, n, *breakers(texts)),
+        "logit_bias": lambda *x: L.llama_sampler_init_logit_bias(
+            size, len(x) // 2, (L.llama_logit_bias * (len(x) // 2))(*[L.llama_logit_bias(int(i), b) for i, b in zip(x[::2], x[1::2])])),
     }
     cases = []
 
@@ -91,6 +97,9 @@ def main():
             "top": [[i, v] for i, v in sorted(left, key=lambda x: (-x[1], x[0]))[:12]],
         })
 
+    if a.random:
+        random_cases(random.Random(a.seed), a.random, size, case)
+        return write(a.out, size, cases)
     seed = 0
     for count in (1, 2, 7, 100, 5000, 49152):
         for scale in (0.05, 0.6, 4.0):
@@ -142,9 +151,52 @@ def main():
             for arguments in ((1, 5.0, 0.1), (1, 2.0, 0.1), (1, 0.5, 0.1), (2, 5.0, 0.1), (2, 2.0, 0.1), (2, 0.5, 0.1)):
                 seed += 1
                 case(seed, count, scale, [("mirostat", *arguments)])
+    write(a.out, size, cases)
+
+
+def write(path, size, cases):
     json.dump({"source": "llama-cpp-python " + __import__("llama_cpp").__version__, "vocabulary": size, "cases": cases},
-              open(a.out, "w"), separators=(",", ":"))
+              open(path, "w"), separators=(",", ":"))
     print(f"{len(cases)} cases")
+
+
+def random_cases(draw, number, size, case):
+    """Chains of one to seven samplers in any order, each at most once; at times mirostat alone, which stands alone."""
+    uniform = lambda low, high: round(draw.uniform(low, high), 3)
+    steps = {
+        "top_k": lambda: (draw.choice((1, 2, 5, 40, 200, 100000)),),
+        "top_p": lambda: (draw.choice((uniform(0, 1), uniform(0.8, 1), 0.0)),),
+        "min_p": lambda: (draw.choice((uniform(0, 0.2), uniform(0, 1))),),
+        "typ_p": lambda: (uniform(0.05, 0.999),),
+        "top_n_sigma": lambda: (uniform(0.1, 4),),
+        "xtc": lambda: (1.0, uniform(0.005, 0.6)),
+        "temperature": lambda: draw.choice(((uniform(0.05, 3),), (uniform(0.1, 2), uniform(0, 2), uniform(0.2, 3)), (0.0,))),
+        "penalties": lambda: (draw.choice((1, 3, 16, 64, 300)), uniform(0.7, 1.8), uniform(-0.5, 1), uniform(-0.5, 1)),
+        "dry": lambda: (uniform(0.1, 3), uniform(1, 2.5), draw.randint(1, 5), draw.choice((5, 20, 999)),
+                        draw.choice(([], ["\n", ":", "\"", "*"], ["a", "the end"]))),
+    }
+    for index in range(number):
+        seed = draw.getrandbits(48)
+        count = size if draw.random() < 0.4 else draw.choice((2, 17, 60, 300, 2000, 20000))
+        scale = draw.choice((0.05, 0.3, 1.0, 2.5, 6.0))
+        alphabet = [draw.randrange(min(count, size)) for _ in range(draw.choice((2, 4, 30)))]
+        accepted = [draw.choice(alphabet) for _ in range(draw.choice((0, 3, 12, 70)))]
+        for _ in range(draw.randint(0, 3)):
+            if accepted:
+                start = draw.randrange(len(accepted))
+                accepted += accepted[start : start + draw.randint(1, 20)]
+        if draw.random() < 0.08:
+            chain = [("mirostat", draw.choice((1, 2)), uniform(0.3, 8), 0.1)]
+            accepted = []
+        else:
+            names = draw.sample(sorted(steps), draw.choice((1, 2, 3, 4, 5, 7)))
+            if count < size and "dry" in names:
+                names.remove("dry")  # its breakers speak of the whole vocabulary
+            chain = [(name, *steps[name]()) for name in names]
+            if draw.random() < 0.2 or not chain:
+                pairs = [x for i in draw.sample(range(min(count, size)), min(count, 5)) for x in (i, uniform(-8, 8))]
+                chain.insert(0, ("logit_bias", *pairs))
+        case(seed, count, scale, chain, accepted)
 
 
 @L.llama_log_callback

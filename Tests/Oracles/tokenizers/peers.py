@@ -1,10 +1,13 @@
 """Builds Hugging Face tokenizers from what a GGUF file holds."""
 
+import functools
+
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 import expressions
 
 
+@functools.cache
 def read(path):
     """The tokenizer.ggml.* metadata of a GGUF file, as plain values."""
     import gguf
@@ -36,11 +39,12 @@ def raw_text(vocabulary, merges, added=()):
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=pairs, byte_fallback=True, unk_token="<unk>", fuse_unk=True))
     tokenizer.normalizer = normalizers.Replace(" ", "▁")
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[^\n]+|[\n]+"), "isolated")
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
     tokenizer.add_tokens([AddedToken(text, normalized=False) for text in added])
     return tokenizer
 
 
-def word_piece(tokens, lowercase=True):
+def word_piece(tokens, lowercase=True, strip_accents=None):
     """BERT: `▁x` in GGUF is `x` here, `x` is `##x`."""
     vocabulary = {}
     for number, (text, kind) in enumerate(tokens):
@@ -48,8 +52,9 @@ def word_piece(tokens, lowercase=True):
             text = text[1:] if text.startswith("▁") else "##" + text
         vocabulary.setdefault(text, number)
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase, strip_accents=strip_accents)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=False)
     return tokenizer
 
 
@@ -59,11 +64,11 @@ def split(merge):
     return merge[:at], merge[at + 1:]
 
 
-def from_gguf(path, pre=None):
-    """The Hugging Face tokenizer of a GGUF vocabulary, and the texts of tokens added by hand."""
+def from_gguf(path, pre=None, special=False):
+    """The Hugging Face tokenizer of a GGUF vocabulary, and the texts of tokens added by hand; control tokens too, if `special`."""
     data = read(path)
     tokens, kinds = data["tokens"], data.get("token_type") or [1] * len(data["tokens"])
-    added = [t for t, k in zip(tokens, kinds) if k == 4]
+    added = [t for t, k in zip(tokens, kinds) if k == 4 or (special and k in (2, 3))]
     if data["model"] == "bert":
         return word_piece(list(zip(tokens, kinds))), added
     vocabulary = {t: i for i, t in enumerate(tokens)}
