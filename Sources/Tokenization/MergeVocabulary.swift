@@ -6,6 +6,9 @@ struct MergeVocabulary: Sendable {
     private let ids: [Int32]
     /// The symbols of the 256 bytes; in raw text only those of ASCII count.
     private let byteSymbols: [Int32]
+    /// The same, and -1 for a byte without a token that no merge knows: it is left out before merging, as Hugging Face's
+    /// `tokenizers` has it, so that its neighbours may become one.
+    private let startSymbols: [Int32]
     /// Raw text: the tokens `<0x00>`…`<0xFF>`, or -1.
     private let byteIds: [Int32]
     /// Whether symbols start as characters, with `▁` for blanks, rather than as bytes.
@@ -57,6 +60,7 @@ struct MergeVocabulary: Sendable {
         }
         var merges = MergeTable(minimumCapacity: lines.count + 1)
         var unreadable = 0
+        var mergeable = Set<Int32>()
         for (rank, line) in lines.enumerated() {
             // Split at the first blank from index 1 on: a half may not be empty.
             guard line.count >= 3, let blank = line[1...].firstIndex(of: 0x20), blank + 1 < line.count,
@@ -65,8 +69,12 @@ struct MergeVocabulary: Sendable {
                 unreadable += 1
                 continue
             }
-            merges.insert(symbol(left), symbol(right), rank: UInt32(clamping: rank), merged: symbol(left + right))
+            let pair = (symbol(left), symbol(right))
+            if left.count == 1 { mergeable.insert(pair.0) }
+            if right.count == 1 { mergeable.insert(pair.1) }
+            merges.insert(pair.0, pair.1, rank: UInt32(clamping: rank), merged: symbol(left + right))
         }
+        startSymbols = byteSymbols.map { ids[Int($0)] >= 0 || mergeable.contains($0) ? $0 : -1 }
         self.byteIds = byteIds
         self.byteSymbols = byteSymbols
         self.merges = merges
@@ -115,7 +123,7 @@ struct MergeVocabulary: Sendable {
     ) {
         merger.symbols.removeAll(keepingCapacity: true)
         if isRaw { return mergeCharacters(piece, with: &merger, to: &result, unknown: unknown) }
-        for byte in piece { merger.symbols.append(byteSymbols[Int(byte)]) }
+        for byte in piece where startSymbols[Int(byte)] >= 0 { merger.symbols.append(startSymbols[Int(byte)]) }
         merger.merge(with: merges)
         for symbol in merger.symbols {
             let id = ids[Int(symbol)]

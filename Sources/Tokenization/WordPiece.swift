@@ -32,7 +32,12 @@ public final class WordPiece: Tokenizer {
         role(\.beginningOfSequence, "[CLS]", 101)
         role(\.separator, "[SEP]", 102)
         role(\.unknown, "[UNK]", 100)
-        let vocabulary = try Vocabulary(description) { _, token in BlankMark.removed(from: token) }
+        let kinds = description.kinds
+        let vocabulary = try Vocabulary(description) { id, token in
+            // A control token is a word of its own when it is shown, and begins with a blank as words do.
+            let isControl = id < kinds.count && (kinds[id] == .control || kinds[id] == .unknown)
+            return isControl ? [0x20] + token : BlankMark.removed(from: token)
+        }
         guard vocabulary.special.unknown != nil else {
             throw TokenizationError(
                 code: .invalidVocabulary, message: "the vocabulary has no unknown token, which WordPiece needs",

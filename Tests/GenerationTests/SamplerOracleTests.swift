@@ -32,7 +32,9 @@ import TokenizerFiles
                 && zip(best, item.top).allSatisfy { abs(Double($0.logit) - $1[1]) <= 1e-4 * max(1, abs($1[1])) }
             if isEqual { continue }
             atBorder += 1
-            let chain = item.steps.map { "\($0.name)\($0.arguments.map { $0.strings.isEmpty ? "\($0.float)" : "\($0.strings)" })" }
+            let chain = item.steps.map {
+                "\($0.name)\($0.arguments.map { $0.strings.isEmpty ? "\($0.float)" : "\($0.strings)" })"
+            }
             let label: Comment = """
                 case \(number), seed \(item.seed), \(item.count) logits, scale \(item.scale), \(item.accepted.count) accepted: \
                 \(chain.joined(separator: " ")): \(left.count) left instead of \(item.left), \

@@ -64,8 +64,13 @@ def report(name, oracle, texts, found, expected, accept=None):
 def decoding(name, path, peer, lists, at_random=0, oracle="text, tokenizers", expect=None):
     """Ids to text: those of encoded strings, and lists drawn from the whole vocabulary. Control tokens are shown."""
     draw = random.Random(arguments.seed)
-    size = len(peers.read(path)["tokens"])
+    data = peers.read(path)
+    size = len(data["tokens"])
     lists = lists + [[draw.randrange(size) for _ in range(draw.randint(1, 24))] for _ in range(at_random)]
+    # Byte-level decoding of tokenizers takes the text of a token added by hand for bytes as well: "ÿ" (deepseek) is lost.
+    lost = {i for i, k in enumerate(data.get("token_type") or []) if k == 4 and not data["tokens"][i].isascii()}
+    if lost and data["model"] == "gpt2":
+        lists = [[i for i in list_ if i not in lost] for list_ in lists]
     expected = expect(lists) if expect else peer.decode_batch(lists, skip_special_tokens=False)
     report(name, oracle, lists, ours(path, lists, "--decode-lines", "--special"), expected)
 
@@ -93,7 +98,7 @@ def published():
         path = os.path.join(arguments.vocabularies, file)
         known_answers(path, name)
         data = peers.read(path)
-        if data["model"] in ("llama", "t5"):
+        if data["model"] == "t5":
             continue
         tokenizer, added = peers.from_gguf(path)
         texts = list(random_text.strings(arguments.strings, arguments.seed, added[:200]))
@@ -132,7 +137,7 @@ def known_names(folder):
     path = os.path.join(folder, "unknown.gguf")
     write(path, "gpt2", ["a"], [1], [], tokenizer_pre="-")
     run = subprocess.run([arguments.incipit, "tokenize", path, "a"], capture_output=True, text=True)
-    return set(re.search(r"all known names: (\S+(?:, \S+)*)", run.stderr).group(1).split(", "))
+    return set(re.search(r"all known names: ([^\s,]+(?:, [^\s,]+)*)", run.stderr).group(1).split(", "))
 
 
 def small_vocabularies(folder):
@@ -143,7 +148,8 @@ def small_vocabularies(folder):
     if names != covered:
         failures += 1
         print(f"FAIL  names of pre-tokenizers    not compared: {sorted(names - covered)}, unknown: {sorted(covered - names)}")
-    corpus = list(random_text.strings(3000, 7))
+    # The token added by hand is not learned as well: where nothing cuts text, it would be.
+    corpus = [t.replace("<|im_end|>", "") for t in random_text.strings(3000, 7)]
     for name, list_ in expressions.LISTS.items():
         if not wanted("small-" + name):
             continue
@@ -179,7 +185,9 @@ def characters(folder):
         trained = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
         trained.normalizer = normalizers.Replace(" ", "▁")
         trained.pre_tokenizer = pre_tokenizers.Split(Regex(r"[^\n]+|[\n]+"), "isolated")
-        trained.train_from_iterator(random_text.strings(3000, 7), trainers.BpeTrainer(
+        # Nor is what looks like a byte, which merging would make the token of that byte.
+        corpus = [re.sub("<0x..>|<.im_end.>|<unk>", "", t) for t in random_text.strings(3000, 7)]
+        trained.train_from_iterator(corpus, trainers.BpeTrainer(
             vocab_size=2500, show_progress=False, limit_alphabet=500, special_tokens=["<unk>", *bytes_]))
         model = json.loads(trained.to_str())["model"]
         merges = [" ".join(m) for m in model["merges"]]
@@ -219,31 +227,6 @@ def word_pieces(folder):
         decoding(name, path, peer, expected)
 
 
-def field(message, number):
-    """The last length-delimited field with that number of a protocol buffer message, or nothing."""
-    def varint(at):
-        value, shift = 0, 0
-        while True:
-            value |= (message[at] & 127) << shift
-            shift, at = shift + 7, at + 1
-            if message[at - 1] < 128:
-                return value, at
-
-    at, found = 0, b""
-    while at < len(message):
-        tag, at = varint(at)
-        if tag & 7 == 2:
-            length, at = varint(at)
-            if tag >> 3 == number:
-                found = message[at:at + length]
-            at += length
-        elif tag & 7 == 0:
-            _, at = varint(at)
-        else:
-            at += 8 if tag & 7 == 1 else 4
-    return found
-
-
 def sentence_piece(folder):
     """Models trained here: BPE with byte fallback as Llama's, unigram with NFKC and without, as T5's."""
     usual = set("".join(random_text.CLASSES + random_text.SNIPPETS))
@@ -274,8 +257,7 @@ def sentence_piece(folder):
         more = dict(bos_token_id=1, eos_token_id=2, unk_token_id=0)
         if setup["model_type"] == "unigram":
             more["remove_extra_whitespaces"] = setup.get("remove_extra_whitespaces", True)
-            # ModelProto.normalizer_spec (3) . precompiled_charsmap (2)
-            if charsmap := field(field(out.getvalue(), 3), 2):
+            if charsmap := peers.charsmap(out.getvalue()):
                 more["precompiled_charsmap"] = charsmap
         write(path, "llama" if setup["model_type"] == "bpe" else "t5", tokens, kinds, None, scores, **more)
         texts = list(random_text.strings(arguments.strings, arguments.seed + 2))
@@ -290,7 +272,7 @@ def sentence_piece(folder):
         expected = peer.encode(texts)
         report(name, "sentencepiece", texts, ours(path, texts), expected, tie if setup["model_type"] == "unigram" else None)
         # sentencepiece writes ⁇ for the unknown token.
-        known = [[i for i in list_ if i != 0] for list_ in expected]
+        known = [list_ for list_ in expected if 0 not in list_]
         decoding(name, path, None, known, oracle="text, sentencepiece", expect=peer.decode)
 
 

@@ -58,6 +58,53 @@ def word_piece(tokens, lowercase=True, strip_accents=None):
     return tokenizer
 
 
+def sentence_piece(tokens, kinds, scores):
+    """SentencePiece's BPE as transformers writes it for Hugging Face: merges in the order of the scores."""
+    vocabulary = {t: i for i, t in enumerate(tokens)}
+    merges = []
+    for text, number in vocabulary.items():
+        if kinds[number] != 1:
+            continue
+        for k in range(1, len(text)):
+            left, right = vocabulary.get(text[:k]), vocabulary.get(text[k:])
+            if left is not None and right is not None:
+                merges.append((-scores[number], left, right, text[:k], text[k:]))
+    tokenizer = Tokenizer(models.BPE(vocabulary, [(a, b) for *_, a, b in sorted(merges)], unk_token=tokens[0], fuse_unk=True,
+                                     byte_fallback=True))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    return tokenizer
+
+
+def field(message, number):
+    """The last length-delimited field with that number of a protocol buffer message, or nothing."""
+    def varint(at):
+        value, shift = 0, 0
+        while True:
+            value |= (message[at] & 127) << shift
+            shift, at = shift + 7, at + 1
+            if message[at - 1] < 128:
+                return value, at
+
+    at, found = 0, b""
+    while at < len(message):
+        tag, at = varint(at)
+        if tag & 7 == 2:
+            length, at = varint(at)
+            if tag >> 3 == number:
+                found = message[at:at + length]
+            at += length
+        elif tag & 7 == 0:
+            _, at = varint(at)
+        else:
+            at += 8 if tag & 7 == 1 else 4
+    return found
+
+
+def charsmap(model):
+    """The table of replacements in a SentencePiece model: ModelProto.normalizer_spec (3) . precompiled_charsmap (2)."""
+    return field(field(model, 3), 2)
+
+
 def split(merge):
     """At the first blank from index 1 on."""
     at = merge.index(" ", 1)
@@ -71,6 +118,8 @@ def from_gguf(path, pre=None, special=False):
     added = [t for t, k in zip(tokens, kinds) if k == 4 or (special and k in (2, 3))]
     if data["model"] == "bert":
         return word_piece(list(zip(tokens, kinds))), added
+    if data["model"] == "llama":
+        return sentence_piece(tokens, kinds, data["scores"]), added
     vocabulary = {t: i for i, t in enumerate(tokens)}
     if data["model"] == "gemma4":
         return raw_text(vocabulary, data["merges"], added), added
