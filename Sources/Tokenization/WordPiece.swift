@@ -32,12 +32,7 @@ public final class WordPiece: Tokenizer {
         role(\.beginningOfSequence, "[CLS]", 101)
         role(\.separator, "[SEP]", 102)
         role(\.unknown, "[UNK]", 100)
-        let kinds = description.kinds
-        let vocabulary = try Vocabulary(description) { id, token in
-            // A control token is a word of its own when it is shown, and begins with a blank as words do.
-            let isControl = id < kinds.count && (kinds[id] == .control || kinds[id] == .unknown)
-            return isControl ? [0x20] + token : BlankMark.removed(from: token)
-        }
+        let vocabulary = try Vocabulary(description) { _, token in BlankMark.removed(from: token) }
         guard vocabulary.special.unknown != nil else {
             throw TokenizationError(
                 code: .invalidVocabulary, message: "the vocabulary has no unknown token, which WordPiece needs",
@@ -116,7 +111,16 @@ public final class WordPiece: Tokenizer {
 
     // MARK: - Decoding
 
-    public func bytes(of id: Int) -> [UInt8] { Array(vocabulary.bytes(of: id)) }
-    public func appendBytes(of id: Int, to bytes: inout [UInt8]) { bytes.append(contentsOf: vocabulary.bytes(of: id)) }
+    public func bytes(of id: Int) -> [UInt8] {
+        var bytes: [UInt8] = []
+        appendBytes(of: id, to: &bytes)
+        return bytes
+    }
+
+    /// A control token is a word of its own when it is shown, and begins with a blank as words do.
+    public func appendBytes(of id: Int, to bytes: inout [UInt8]) {
+        if isControl(id) { bytes.append(0x20) }
+        bytes.append(contentsOf: vocabulary.bytes(of: id))
+    }
     public func kind(of id: Int) -> TokenKind { vocabulary.kind(of: id) }
 }
