@@ -120,9 +120,12 @@ def from_gguf(path, pre=None, special=False):
     added = [t for t, k in zip(tokens, kinds) if k == 4 or (special and k in (2, 3))]
     if data["model"] == "bert":
         return word_piece(list(zip(tokens, kinds))), added
-    if data["model"] == "llama":
-        return sentence_piece(tokens, kinds, data["scores"]), added
     vocabulary = {t: i for i, t in enumerate(tokens)}
+    if data["model"] == "llama":
+        tokenizer = sentence_piece(tokens, kinds, data["scores"])
+        # Phi-3's swallow the white space behind them.
+        tokenizer.add_tokens([AddedToken(t, normalized=False, rstrip="<|assistant|>" in vocabulary) for t in added])
+        return tokenizer, added
     if data["model"] == "gemma4":
         return raw_text(vocabulary, data["merges"], added), added
     return byte_level(vocabulary, data["merges"], pre or data.get("pre") or "default", added), added
