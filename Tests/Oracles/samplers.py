@@ -4,7 +4,8 @@
 Runs each of llama.cpp's samplers (through llama-cpp-python's bindings of llama_sampler_init_*), and chains of them, on
 the same logits, and writes what is left: ids in llama.cpp's order and their logits. `--vocab` is a GGUF file whose
 tokenizer DRY's sequence breakers are read with. SamplerGoldenTests compares ours with it. With `--random` the cases are N
-random chains instead, with random settings, logits and texts, for SamplerOracleTests.
+random chains instead, with random settings, logits and texts, for SamplerOracleTests; those are left out in which llama.cpp
+computes with what is no number, see `check`.
 
 Logits are not stored: both sides make them from a seed by the same integer generator, see `logits`.
 """
