@@ -56,7 +56,8 @@ formats: build ## Conversion, quantization and importance against transformers, 
 	@Tests/Oracles/imatrix.sh
 	@Tests/Oracles/conduct.sh
 
-tokenizers: ## Ids of random texts before and after converting tokenizers, against tokenizers and SentencePiece
+tokenizers: build ## Ids and texts of 100 000 random strings for each tokenizer, and of converted ones, against tokenizers and SentencePiece
+	@Tests/Oracles/tokenizers/run.sh
 	@Tests/Oracles/tokenizers.sh
 
 fuzz: ## Fuzz every reader of foreign bytes (SECONDS=60 each; TARGET=gguf for one alone)

@@ -25,6 +25,12 @@ enum ByteAlphabet {
     static func decode(_ text: some Collection<UInt8>) -> [UInt8]? {
         var result: [UInt8] = []
         result.reserveCapacity(text.count)
+        return append(text, to: &result) ? result : nil
+    }
+
+    /// Appends these bytes; false, with some of them appended, if the text holds any other character.
+    static func append(_ text: some Collection<UInt8>, to result: inout [UInt8]) -> Bool {
+        let values = values
         var index = text.startIndex
         while index != text.endIndex {
             let first = text[index]
@@ -32,14 +38,14 @@ enum ByteAlphabet {
             var value = Int(first)
             if first >= 0x80 {
                 // All wider characters of the alphabet take two bytes: C2…C5.
-                guard first & 0xE0 == 0xC0, index != text.endIndex, text[index] & 0xC0 == 0x80 else { return nil }
+                guard first & 0xE0 == 0xC0, index != text.endIndex, text[index] & 0xC0 == 0x80 else { return false }
                 value = Int(first & 0x1F) << 6 | Int(text[index] & 0x3F)
                 text.formIndex(after: &index)
-                guard value >= 0x80 else { return nil }
+                guard value >= 0x80 else { return false }
             }
-            guard value < values.count, values[value] >= 0 else { return nil }
+            guard value < values.count, values[value] >= 0 else { return false }
             result.append(UInt8(values[value]))
         }
-        return result
+        return true
     }
 }

@@ -42,12 +42,24 @@ struct ByteStringTable: Sendable {
 
     /// The number of `key`, a new one if it had none.
     mutating func insert(_ key: UnsafeBufferPointer<UInt8>) -> (number: Int, isNew: Bool) {
-        if let number = find(key) { return (number, false) }
+        let hash = Self.hash(key)
+        var index = Int(truncatingIfNeeded: hash) & (slots.count - 1)
+        while slots[index] != 0 {
+            if slots[index] >> 32 == hash >> 32 {
+                let number = Int(slots[index] & 0xFFFF_FFFF) - 1
+                if equals(number, key) { return (number, false) }
+            }
+            index = (index + 1) & (slots.count - 1)
+        }
         let number = count
         precondition(number < Int(UInt32.max) - 1, "a byte string table holds at most 2^32 - 2 strings")
         bytes.append(contentsOf: key)
         starts.append(bytes.count)
-        if (number + 1) * 2 > slots.count { grow() } else { place(Self.hash(key), number) }
+        if (number + 1) * 2 > slots.count {
+            grow()
+        } else {
+            slots[index] = (hash & ~0xFFFF_FFFF) | UInt64(number + 1)
+        }
         return (number, true)
     }
 

@@ -6,6 +6,9 @@ struct MergeVocabulary: Sendable {
     private let ids: [Int32]
     /// The symbols of the 256 bytes; in raw text only those of ASCII count.
     private let byteSymbols: [Int32]
+    /// The same, and -1 for a byte without a token that no merge knows: it is left out before merging, as Hugging Face's
+    /// `tokenizers` has it, so that its neighbours may become one.
+    private let startSymbols: [Int32]
     /// Raw text: the tokens `<0x00>`…`<0xFF>`, or -1.
     private let byteIds: [Int32]
     /// Whether symbols start as characters, with `▁` for blanks, rather than as bytes.
@@ -20,13 +23,13 @@ struct MergeVocabulary: Sendable {
         self.isRaw = isRaw
         var symbols = ByteStringTable(minimumCapacity: vocabulary.count + 256)
         var ids: [Int32] = []
-        func symbol(_ bytes: some Sequence<UInt8>) -> Int32 {
-            ContiguousArray(bytes).withUnsafeBufferPointer { bytes in
-                let (number, isNew) = symbols.insert(bytes)
-                if isNew { ids.append(-1) }
-                return Int32(number)
-            }
+        ids.reserveCapacity(vocabulary.count + 256)
+        func symbol(_ bytes: UnsafeBufferPointer<UInt8>) -> Int32 {
+            let (number, isNew) = symbols.insert(bytes)
+            if isNew { ids.append(-1) }
+            return Int32(number)
         }
+        func symbol(_ bytes: ArraySlice<UInt8>) -> Int32 { bytes.withUnsafeBufferPointer { symbol($0) } }
         let byteIds = isRaw ? try vocabulary.byteTokens(tokens) : [Int32](repeating: -1, count: 256)
         // Control tokens stay out: no text may become one. Tokens added by hand only fill what is free.
         var duplicates = 0
@@ -46,27 +49,42 @@ struct MergeVocabulary: Sendable {
             let number = Int(symbol(bytes))
             if ids[number] < 0 { ids[number] = Int32(id) }
         }
-        let byteSymbols = (0...255).map { symbol(CollectionOfOne(UInt8($0))) }
+        let byteSymbols = (0...255).map { symbol([UInt8($0)]) }
         // C0, C1 and F5…FF never occur in UTF-8.
         let missing = (0..<0xF5).count {
             $0 != 0xC0 && $0 != 0xC1 && (isRaw ? byteIds[$0] < 0 : ids[Int(byteSymbols[$0])] < 0)
         }
 
-        func text(_ half: ArraySlice<UInt8>) -> [UInt8]? {
-            isRaw ? BlankMark.removed(from: half) : ByteAlphabet.decode(half)
+        // Both halves of a merge, one behind the other.
+        var joined: [UInt8] = []
+        func append(_ half: ArraySlice<UInt8>) -> Bool {
+            guard isRaw else { return ByteAlphabet.append(half, to: &joined) }
+            joined += BlankMark.removed(from: half)
+            return true
         }
         var merges = MergeTable(minimumCapacity: lines.count + 1)
         var unreadable = 0
+        var mergeable = Set<Int32>()
         for (rank, line) in lines.enumerated() {
             // Split at the first blank from index 1 on: a half may not be empty.
+            joined.removeAll(keepingCapacity: true)
             guard line.count >= 3, let blank = line[1...].firstIndex(of: 0x20), blank + 1 < line.count,
-                let left = text(line[..<blank]), let right = text(line[(blank + 1)...])
+                append(line[..<blank])
             else {
                 unreadable += 1
                 continue
             }
-            merges.insert(symbol(left), symbol(right), rank: UInt32(clamping: rank), merged: symbol(left + right))
+            let border = joined.count
+            guard append(line[(blank + 1)...]) else {
+                unreadable += 1
+                continue
+            }
+            let (left, right) = (symbol(joined[..<border]), symbol(joined[border...]))
+            if border == 1 { mergeable.insert(left) }
+            if joined.count == border + 1 { mergeable.insert(right) }
+            merges.insert(left, right, rank: UInt32(clamping: rank), merged: symbol(joined[...]))
         }
+        startSymbols = byteSymbols.map { ids[Int($0)] >= 0 || mergeable.contains($0) ? $0 : -1 }
         self.byteIds = byteIds
         self.byteSymbols = byteSymbols
         self.merges = merges
@@ -115,7 +133,7 @@ struct MergeVocabulary: Sendable {
     ) {
         merger.symbols.removeAll(keepingCapacity: true)
         if isRaw { return mergeCharacters(piece, with: &merger, to: &result, unknown: unknown) }
-        for byte in piece { merger.symbols.append(byteSymbols[Int(byte)]) }
+        for byte in piece where startSymbols[Int(byte)] >= 0 { merger.symbols.append(startSymbols[Int(byte)]) }
         merger.merge(with: merges)
         for symbol in merger.symbols {
             let id = ids[Int(symbol)]

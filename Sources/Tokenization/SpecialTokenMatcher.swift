@@ -1,7 +1,7 @@
 /// Finds tokens that are written out in the text, before anything else happens to it.
 ///
-/// The longest token wins wherever two overlap; of equally long ones the one further left. White space is swallowed
-/// beside tokens that say so.
+/// The longest token wins wherever two overlap; of equally long ones the one further left. White space, all that
+/// Unicode calls so, is swallowed beside tokens that say so.
 struct SpecialTokenMatcher: Sendable {
     enum Fragment: Equatable {
         case text(Range<Int>)
@@ -63,16 +63,19 @@ struct SpecialTokenMatcher: Sendable {
             if !text.isEmpty { body(.text(0..<text.count)) }
             return
         }
+        let scalars = ScalarText(text)
         var position = 0
         for (index, match) in found.enumerated() {
             let candidate = candidates[Int(match.candidate)]
             var end = match.start
-            if candidate.stripsLeft { while end > position, Self.isBlank(text[end - 1]) { end -= 1 } }
+            if candidate.stripsLeft { end = Self.end(ofTextBefore: end, from: position, in: scalars) }
             if end > position { body(.text(position..<end)) }
             body(.token(candidate.id))
             position = match.start + candidate.length
             let limit = index + 1 < found.count ? found[index + 1].start : text.count
-            if candidate.stripsRight { while position < limit, Self.isBlank(text[position]) { position += 1 } }
+            if candidate.stripsRight {
+                position = scalars.end(ofRunOf: .space, from: position, limit: limit)
+            }
         }
         if position < text.count { body(.text(position..<text.count)) }
     }
@@ -140,5 +143,15 @@ struct SpecialTokenMatcher: Sendable {
         return chosen.sorted { $0.start < $1.start }
     }
 
-    private static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || (0x09...0x0D).contains(byte) }
+    /// Where the white space begins that ends at `end`.
+    private static func end(ofTextBefore end: Int, from start: Int, in text: ScalarText) -> Int {
+        var end = end
+        while end > start {
+            var last = end - 1
+            while last > start, text.bytes[last] & 0xC0 == 0x80 { last -= 1 }
+            guard text.scalarClass(at: last, limit: end).found.meets(.space) else { break }
+            end = last
+        }
+        return end
+    }
 }

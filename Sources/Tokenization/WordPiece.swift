@@ -111,7 +111,16 @@ public final class WordPiece: Tokenizer {
 
     // MARK: - Decoding
 
-    public func bytes(of id: Int) -> [UInt8] { Array(vocabulary.bytes(of: id)) }
-    public func appendBytes(of id: Int, to bytes: inout [UInt8]) { bytes.append(contentsOf: vocabulary.bytes(of: id)) }
+    public func bytes(of id: Int) -> [UInt8] {
+        var bytes: [UInt8] = []
+        appendBytes(of: id, to: &bytes)
+        return bytes
+    }
+
+    /// A control token is a word of its own when it is shown, and begins with a blank as words do.
+    public func appendBytes(of id: Int, to bytes: inout [UInt8]) {
+        if isControl(id) { bytes.append(0x20) }
+        bytes.append(contentsOf: vocabulary.bytes(of: id))
+    }
     public func kind(of id: Int) -> TokenKind { vocabulary.kind(of: id) }
 }

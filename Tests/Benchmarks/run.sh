@@ -37,6 +37,9 @@ fi
     --threads "${threads[@]}" --rounds "$(((rounds + 1) / 2))" "${large[@]}" ${INCIPIT_TYPES:+--types $INCIPIT_TYPES} ||
     failures=$((failures + 1))
 printf '\n'
+"$python" Tests/Benchmarks/peers/first_token.py "$incipit" "$model" ${large[1]:+"${large[1]}"} --threads "${threads[@]}" ||
+    failures=$((failures + 1))
+printf '\n'
 "$python" Tests/Benchmarks/peers/compare_context.py --measure "$measure" --model "$model" --threads "$(nproc)" \
     --rounds "$(((rounds + 1) / 2))" || failures=$((failures + 1))
 printf '\n'

@@ -1,6 +1,8 @@
 import Fixtures
 import Foundation
+import GGUF
 import Testing
+import TokenizerFiles
 
 @testable import Generation
 
@@ -24,12 +26,64 @@ import Testing
                 isWhole = try list.decode(Bool.self)
             }
         }
+        /// A grammar that names tokens, and `[ids, accepted so far, may end here]`.
+        struct TokenEntry: Decodable {
+            let grammar: String
+            let readable: Bool
+            let lists: [TokenVerdict]
+        }
+        struct TokenVerdict: Decodable {
+            let ids: [Int]
+            let isPrefix, isWhole: Bool
+
+            init(from decoder: any Decoder) throws {
+                var list = try decoder.unkeyedContainer()
+                ids = try list.decode([Int].self)
+                isPrefix = try list.decode(Bool.self)
+                isWhole = try list.decode(Bool.self)
+            }
+        }
         let grammars: [Entry]
+        let tokens: [TokenEntry]
+    }
+
+    /// `INCIPIT_GRAMMAR_GOLDEN` names another file than the one in Fixtures.
+    private static func load() throws -> Golden {
+        let path = ProcessInfo.processInfo.environment["INCIPIT_GRAMMAR_GOLDEN"]
+        return try JSONDecoder().decode(
+            Golden.self, from: Data(contentsOf: path.map { URL(filePath: $0) } ?? Fixtures.url("Golden/grammars.json")))
+    }
+
+    @Test func `verdicts on lists of tokens are llama.cpp's`() throws {
+        let vocabulary = GrammarVocabulary(
+            try GGUFTokenizer.make(from: GGUFFile(path: Fixtures.Models.tinyLlama.path)))
+        for entry in try Self.load().tokens {
+            guard entry.readable else {
+                #expect(throws: GrammarError.self, "\(entry.grammar)") {
+                    try GrammarConstraint(Grammar(entry.grammar), vocabulary: vocabulary)
+                }
+                continue
+            }
+            let grammar = try Grammar(entry.grammar)
+            for verdict in entry.lists {
+                var constraint = try GrammarConstraint(grammar, vocabulary: vocabulary)
+                for id in verdict.ids where constraint.failure == nil {
+                    let mask = constraint.allowedTokens(count: vocabulary.count) ?? []
+                    let isInMask = !mask.isEmpty && mask[id >> 6] >> (UInt64(id) & 63) & 1 != 0
+                    #expect(isInMask == constraint.allows(id), "\(entry.grammar): \(id) of \(verdict.ids)")
+                    constraint.accept(id)
+                }
+                let isPrefix = constraint.failure == nil
+                #expect(isPrefix == verdict.isPrefix, "\(entry.grammar): \(verdict.ids)")
+                #expect(
+                    (isPrefix && (constraint.isAccepting || constraint.isComplete)) == verdict.isWhole,
+                    "\(entry.grammar): \(verdict.ids)")
+            }
+        }
     }
 
     @Test func `verdicts on texts are llama.cpp's`() throws {
-        let golden = try JSONDecoder().decode(
-            Golden.self, from: Data(contentsOf: Fixtures.url("Golden/grammars.json")))
+        let golden = try Self.load()
         #expect(golden.grammars.count > 30)
         for entry in golden.grammars where entry.readable {
             let grammar = try Grammar(entry.grammar)
@@ -44,8 +98,7 @@ import Testing
     }
 
     @Test func `what llama.cpp cannot read is refused with a sentence`() throws {
-        let golden = try JSONDecoder().decode(
-            Golden.self, from: Data(contentsOf: Fixtures.url("Golden/grammars.json")))
+        let golden = try Self.load()
         // Wider than llama.cpp: an empty rule is a rule.
         let accepted = ["root ::= "]
         for entry in golden.grammars where !entry.readable && !accepted.contains(entry.grammar) {

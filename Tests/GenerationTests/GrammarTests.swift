@@ -148,7 +148,7 @@ import TokenizerFiles
         let pieces = [
             "root", " ::= ", "\"a\"", "[a-z]", "(", ")", "*", "+", "?", "{2,3}", "|", "\n", "\\", "\"", "[", "]", "é",
             "#", "{", "1",
-            "b", ".", "^", "-", "\u{0}", "b ::= \"x\"",
+            "b", ".", "^", "-", "\u{0}", "b ::= \"x\"", "<a>", "<[7]>", "!", "<",
         ]
         var readable = 0
         for _ in 0..<3000 {
@@ -174,5 +174,87 @@ import TokenizerFiles
             #expect(fresh.isAccepting(place) == states.isAccepting(state))
         }
         #expect(fresh.count < states.count)
+    }
+
+    // MARK: - Tokens
+
+    @Test func `a grammar can name tokens, control tokens among them`() throws {
+        let tokenizer = try tokenizer()
+        let vocabulary = GrammarVocabulary(tokenizer)
+        let start = try #require(tokenizer.id(ofSpecial: "<|im_start|>"))
+        func ids(_ text: String) -> [Int] { tokenizer.encode(text, parseSpecial: false, addSpecial: false) }
+        var constraint = try GrammarConstraint(
+            Grammar("root ::= <|im_start|> \"a\" <[\(start)]>"), vocabulary: vocabulary)
+        #expect(bits(constraint.allowedTokens(count: tokenizer.vocabularyCount)) == [start])
+        #expect(constraint.allows(start) && !constraint.allows(ids("<")[0]))
+        for id in [start] + ids("a") {
+            #expect(constraint.allows(id))
+            constraint.accept(id)
+        }
+        #expect(bits(constraint.allowedTokens(count: tokenizer.vocabularyCount)) == [start])
+        constraint.accept(start)
+        #expect(constraint.isComplete && constraint.failure == nil)
+    }
+
+    @Test func `any token but one leaves out that one and those that end an answer`() throws {
+        let tokenizer = try tokenizer()
+        let start = try #require(tokenizer.id(ofSpecial: "<|im_start|>"))
+        var constraint = try GrammarConstraint(
+            Grammar("root ::= !<|im_start|>{2} <|im_start|>"), vocabulary: GrammarVocabulary(tokenizer))
+        for _ in 0..<2 {
+            let allowed = bits(constraint.allowedTokens(count: tokenizer.vocabularyCount))
+            for id in 0..<tokenizer.vocabularyCount {
+                let expected =
+                    id != start && !tokenizer.endOfGeneration.contains(id) && !tokenizer.bytes(of: id).isEmpty
+                #expect(allowed.contains(id) == expected && constraint.allows(id) == expected, "token \(id)")
+            }
+            constraint.accept(try #require(allowed.max()))
+        }
+        #expect(bits(constraint.allowedTokens(count: tokenizer.vocabularyCount)) == [start])
+    }
+
+    @Test func `where a token and text may follow, both are followed`() throws {
+        let tokenizer = try tokenizer()
+        let letter = try #require(tokenizer.encode("a", parseSpecial: false, addSpecial: false).first)
+        let other = try #require(tokenizer.encode("b", parseSpecial: false, addSpecial: false).first)
+        var constraint = try GrammarConstraint(
+            Grammar("root ::= \"a\" \"!\" | <[\(letter)]> \"?\" | !<[\(letter)]> \".\""),
+            vocabulary: GrammarVocabulary(tokenizer))
+        var second = constraint
+        constraint.accept(letter)
+        second.accept(other)
+        func allows(_ constraint: GrammarConstraint, _ text: String) -> Bool {
+            tokenizer.encode(text, parseSpecial: false, addSpecial: false).first.map(constraint.allows) ?? false
+        }
+        #expect(allows(constraint, "!") && allows(constraint, "?") && !allows(constraint, "."))
+        #expect(!allows(second, "!") && !allows(second, "?") && allows(second, "."))
+    }
+
+    @Test(arguments: [
+        ("root ::= <nonsense>", "no single token"), ("root ::= <[999999]>", "ids end at"),
+        ("root ::= <|im_end|>", "ends the answer"),
+    ])
+    func `a token that the vocabulary lacks, or that ends the answer, is refused`(text: String, says: String) throws {
+        let vocabulary = GrammarVocabulary(try tokenizer())
+        let grammar = try Grammar(text)
+        let error = #expect(throws: GrammarError.self) { try GrammarConstraint(grammar, vocabulary: vocabulary) }
+        #expect(error?.message.contains(says) == true)
+        #expect(error?.code == .rules)
+    }
+
+    @Test(arguments: [
+        "root ::= <", "root ::= <>", "root ::= <[]>", "root ::= <[x]>", "root ::= <[5 ]>", "root ::= <[5]",
+        "root ::= !",
+        "root ::= ! <[5]>", "root ::= !\"a\"", "root ::= <think\n",
+    ])
+    func `a malformed token is refused where it stands`(text: String) {
+        let error = #expect(throws: GrammarError.self) { try Grammar(text) }
+        #expect(error?.code == .syntax && error?.message.contains("line 1") == true)
+    }
+
+    @Test func `a text cannot be checked by a grammar of tokens`() throws {
+        let grammar = try Grammar("root ::= <think> \"a\"")
+        let error = #expect(throws: GrammarError.self) { try grammar.matches("<think>a") }
+        #expect(error?.code == .unsupported)
     }
 }

@@ -76,9 +76,9 @@ import TokenizerFiles
         }
     }
 
-    private func settings(_ steps: [Step]) -> SamplerSettings {
+    static func settings(_ steps: [Step]) -> SamplerSettings {
         var settings = SamplerSettings(temperature: 1, topK: 0, topP: 1, minP: 0, penaltyWindow: 0, seed: 1)
-        settings.order = steps.map(\.name)
+        settings.order = steps.map(\.name).filter { $0 != "logit_bias" }
         for step in steps {
             let a = step.arguments
             switch step.name {
@@ -103,6 +103,10 @@ import TokenizerFiles
                 settings.dryAllowedLength = a[2].int
                 settings.dryWindow = a[3].int
                 settings.drySequenceBreakers = a[4].strings
+            case "logit_bias":
+                for place in stride(from: 0, to: a.count - 1, by: 2) {
+                    settings.logitBias[a[place].int] = a[place + 1].float
+                }
             case "mirostat":
                 settings.mirostat = a[0].int
                 (settings.mirostatTarget, settings.mirostatRate) = (a[1].float, a[2].float)
@@ -119,7 +123,7 @@ import TokenizerFiles
         var atBorder = 0
         for item in golden.cases {
             let label: Comment = "seed \(item.seed): \(item.steps.map(\.name)) of \(item.count)"
-            var sampler = try Sampler(settings(item.steps), tokenizer: tokenizer)
+            var sampler = try Sampler(Self.settings(item.steps), tokenizer: tokenizer)
             sampler.observe(item.accepted)
             let logits = Self.logits(seed: item.seed, count: item.count, scale: item.scale)
             let left = sampler.remaining(logits: logits).list.filter { $0.logit > -.infinity }

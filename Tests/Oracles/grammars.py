@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Golden verdicts of llama.cpp's grammars:   python grammars.py --vocab MODEL.gguf OUT.json
+"""Golden verdicts of llama.cpp's grammars:   python grammars.py --vocab MODEL.gguf [--random N [--seed S]] OUT.json
 
 For each grammar, whether llama.cpp can read it; for each text, whether it is accepted so far and whether it may end
 there, token by token through llama_sampler_init_grammar. Texts are handwritten and mutated (fixed seed). GrammarGoldenTests
-compares ours with it.
+compares ours with it. Grammars that name tokens are judged over lists of ids instead of texts. With `--random` the grammars
+are N random ones, with texts that they generate and mutations of these (INCIPIT_GRAMMAR_GOLDEN=OUT.json names them to the test).
 """
 
 import argparse
@@ -63,6 +64,58 @@ GRAMMARS = {
 }
 
 
+# The ids are the tiny model's: 1 is <|im_start|>, 2 ends an answer, 3 and on are single characters.
+TOKEN_GRAMMARS = {
+    'root ::= <|im_start|> "a"+': [[1], [1, 67], [67], [1, 1], [1, 67, 67], [1, 67, 2]],
+    'root ::= <[4]> <[5]>?': [[4], [4, 5], [5], [4, 4], [4, 5, 5]],
+    'root ::= !<[5]>* <[5]>': [[5], [4, 5], [1, 5], [5, 5], [300, 301, 5], [2]],
+    'root ::= !<|im_start|> "!" | "#" <[3]>': [[3, 3], [5, 3], [1, 3], [5, 5], [67, 3]],
+    'root ::= ("!" | <[4]>){2} !<[3]>': [[3, 4, 5], [4, 4, 3], [3, 3, 1], [4, 3, 68], [3]],
+    'root ::= r{1,2}\nr ::= <[1]> !<[1]>+': [[1, 68, 1, 68], [1, 1], [1, 68, 68], [1, 68, 1, 68, 1, 68]],
+    'root ::= <nonsense>': [], 'root ::= <>': [], 'root ::= <[x]>': [], 'root ::= <[5]': [], 'root ::= ! <[5]>': [],
+    'root ::= !"a"': [], 'root ::= <[5 ]>': [],
+}
+
+
+def random_grammar(rng):
+    """A grammar of a few rules, each of which refers only to later ones, and a maker of its texts."""
+    names = ["root"] + [f"r{i}" for i in range(rng.randint(0, 4))]
+    letters = "abc01 {}é中\n"
+
+    def escaped(character):
+        return {"\n": "\\n", "]": "\\]", "[": "\\[", '"': '\\"', "\\": "\\\\"}.get(character, character)
+
+    def expression(rule, depth):
+        kind = rng.random()
+        if depth == 0 or kind < 0.3:
+            text = "".join(rng.choice(letters) for _ in range(rng.randint(1, 3)))
+            return '"' + "".join(map(escaped, text)) + '"', lambda: text
+        if kind < 0.45:
+            low, high = sorted(rng.sample("abcdexyz059", 2))
+            negated = rng.random() < 0.3
+            inside = [chr(c) for c in range(ord(low), ord(high) + 1)]
+            pool = [c for c in "abcxyz0159 é中😀" if c not in inside] if negated else inside
+            return f"[{'^' if negated else ''}{low}-{high}]", lambda: rng.choice(pool)
+        if kind < 0.5:
+            return ".", lambda: rng.choice(letters + "😀")
+        if kind < 0.6 and rule + 1 < len(names):
+            target = rng.randrange(rule + 1, len(names))
+            return names[target], lambda: makers[target]()
+        if kind < 0.75:
+            parts = [expression(rule, depth - 1) for _ in range(rng.randint(2, 3))]
+            return "(" + " | ".join(p[0] for p in parts) + ")", lambda: rng.choice(parts)[1]()
+        if kind < 0.9:
+            part, make = expression(rule, depth - 1)
+            sign, low, high = rng.choice((("*", 0, 4), ("+", 1, 4), ("?", 0, 1), ("{2}", 2, 2), ("{1,3}", 1, 3), ("{0,2}", 0, 2), ("{2,}", 2, 5)))
+            return f"({part}){sign}", lambda: "".join(make() for _ in range(rng.randint(low, high)))
+        parts = [expression(rule, depth - 1) for _ in range(rng.randint(2, 4))]
+        return "(" + " ".join(p[0] for p in parts) + ")", lambda: "".join(p[1]() for p in parts)
+
+    bodies = [expression(i, 3) for i in range(len(names))]
+    makers = [b[1] for b in bodies]
+    return "\n".join(f"{n} ::= {b[0]}" for n, b in zip(names, bodies)), [makers[0]() for _ in range(6)]
+
+
 @L.llama_log_callback
 def QUIET(level, text, data):
     pass
@@ -82,6 +135,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out")
     parser.add_argument("--vocab", required=True)
+    parser.add_argument("--random", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=1)
     a = parser.parse_args()
     L.llama_log_set(QUIET, None)
     parameters = L.llama_model_default_params()
@@ -102,7 +157,9 @@ def main():
     def judge(grammar, text):
         sampler = L.llama_sampler_init_grammar(vocab, grammar.encode(), b"root")
         try:
-            for token in tokens(text):
+            for token in tokens(text) if isinstance(text, str) else text:
+                if token == end:
+                    return [allowed(sampler, end)] * 2
                 if not allowed(sampler, token):
                     return [False, False]
                 L.llama_sampler_accept(sampler, token)
@@ -112,7 +169,11 @@ def main():
 
     rng = random.Random(7)
     out = []
-    for grammar, texts in GRAMMARS.items():
+    grammars = GRAMMARS
+    if a.random:
+        made = random.Random(a.seed)
+        grammars = dict(random_grammar(made) for _ in range(a.random))
+    for grammar, texts in grammars.items():
         if not readable(vocab, grammar):
             out.append({"grammar": grammar, "readable": False, "texts": []})
             continue
@@ -133,7 +194,10 @@ def main():
                 more.add("".join(letters))
         out.append({"grammar": grammar, "readable": True,
                     "texts": [[t, *judge(grammar, t)] for t in sorted(more)]})
-    json.dump({"source": "llama-cpp-python " + L.__version__, "grammars": out}, open(a.out, "w"), separators=(",", ":"))
+    ids = [] if a.random else [
+        {"grammar": grammar, "readable": readable(vocab, grammar), "lists": [[list_, *judge(grammar, list_)] for list_ in lists]}
+        for grammar, lists in TOKEN_GRAMMARS.items()]
+    json.dump({"source": "llama-cpp-python " + L.__version__, "grammars": out, "tokens": ids}, open(a.out, "w"), separators=(",", ":"))
     print(sum(len(g["texts"]) for g in out), "texts,", sum(not g["readable"] for g in out), "unreadable grammars")
 
 

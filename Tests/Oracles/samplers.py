@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""Golden candidates of llama.cpp's samplers:   python samplers.py [--vocab MODEL.gguf] OUT.json
+"""Golden candidates of llama.cpp's samplers:   python samplers.py --vocab MODEL.gguf [--random N [--seed S]] OUT.json
 
 Runs each of llama.cpp's samplers (through llama-cpp-python's bindings of llama_sampler_init_*), and chains of them, on
 the same logits, and writes what is left: ids in llama.cpp's order and their logits. `--vocab` is a GGUF file whose
-tokenizer DRY's sequence breakers are read with. SamplerGoldenTests compares ours with it.
+tokenizer DRY's sequence breakers are read with. SamplerGoldenTests compares ours with it. With `--random` the cases are N
+random chains instead, with random settings, logits and texts, for SamplerOracleTests; those are left out in which llama.cpp
+computes with what is no number, see `check`.
 
 Logits are not stored: both sides make them from a seed by the same integer generator, see `logits`.
 """
@@ -11,10 +13,13 @@ Logits are not stored: both sides make them from a seed by the same integer gene
 import argparse
 import ctypes
 import json
+import math
+import random
 
 import llama_cpp as L
 
 MASK = (1 << 64) - 1
+CHECKS = False
 
 
 def logits(seed, count, scale):
@@ -31,14 +36,39 @@ def logits(seed, count, scale):
     return out
 
 
-def apply(samplers, values, accepted):
+class Undefined(Exception):
+    """What llama.cpp does here depends on a number that is none, or on an overflow."""
+
+
+def check(name, arguments, logits):
+    """Typical sampling takes the logarithm of probabilities, also of those that are 0, and then sorts by what is no number;
+    mirostat 1 turns its k into an int, however large it is."""
+    highest = max(logits)
+    if name == "typ_p" and min(logits) < highest - 80:
+        raise Undefined
+    if name == "mirostat" and arguments[0] == 1:
+        logits = sorted(logits, reverse=True)
+        steps = range(min(99, len(logits) - 1))
+        above = sum(math.log((i + 2) / (i + 1)) * (logits[i] - logits[i + 1]) for i in steps)
+        slope = above / max(sum(math.log((i + 2) / (i + 1)) ** 2 for i in steps), 1e-30)
+        try:
+            k = ((slope - 1) * 2 ** (2 * arguments[1]) / (1 - len(logits) ** (1 - slope))) ** (1 / slope)
+        except (ZeroDivisionError, OverflowError):
+            raise Undefined
+        if not isinstance(k, float) or not k < 2 ** 30:
+            raise Undefined
+
+
+def apply(samplers, values, accepted, steps):
     """Accepts the tokens, applies the samplers in turn, returns what is left and the token selected (or -1)."""
     array = (L.llama_token_data * len(values))(*[L.llama_token_data(i, v, 0.0) for i, v in enumerate(values)])
     data = L.llama_token_data_array(array, len(values), -1, False)
     for sampler in samplers:
         for token in accepted:
             L.llama_sampler_accept(sampler, token)
-    for sampler in samplers:
+    for sampler, (name, *arguments) in zip(samplers, steps):
+        if CHECKS and name in ("typ_p", "mirostat"):
+            check(name, arguments, [data.data[i].logit for i in range(data.size)])
         L.llama_sampler_apply(sampler, ctypes.byref(data))
     left = [(data.data[i].id, data.data[i].logit) for i in range(data.size)]
     for sampler in samplers:
@@ -50,6 +80,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out")
     parser.add_argument("--vocab", required=True)
+    parser.add_argument("--random", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=1)
     a = parser.parse_args()
     L.llama_log_set(QUIET, None)
     parameters = L.llama_model_default_params()
@@ -71,6 +103,8 @@ def main():
         "temperature": lambda t, r=0.0, e=1.0: L.llama_sampler_init_temp_ext(t, r, e),
         "penalties": lambda n, r, f, p: L.llama_sampler_init_penalties(size, n, r, f, p),
         "dry": lambda m, b, a, n, texts: L.llama_sampler_init_dry(vocab, m, b, a, n, *breakers(texts)),
+        "logit_bias": lambda *x: L.llama_sampler_init_logit_bias(
+            size, len(x) // 2, (L.llama_logit_bias * (len(x) // 2))(*[L.llama_logit_bias(int(i), b) for i, b in zip(x[::2], x[1::2])])),
     }
     cases = []
 
@@ -81,7 +115,7 @@ def main():
             2: lambda tau, eta: L.llama_sampler_init_mirostat_v2(1, tau, eta),
         }
         left, _ = apply([mirostat[x[0]](*x[1:]) if name == "mirostat" else make[name](*x) for name, *x in steps],
-                        values, accepted)
+                        values, accepted, steps)
         cases.append({
             "seed": seed, "count": count, "scale": scale, "steps": [{"name": n, "arguments": list(x)} for n, *x in steps],
             "accepted": list(accepted), "left": len(left),
@@ -91,6 +125,11 @@ def main():
             "top": [[i, v] for i, v in sorted(left, key=lambda x: (-x[1], x[0]))[:12]],
         })
 
+    if a.random:
+        global CHECKS
+        CHECKS = True
+        random_cases(random.Random(a.seed), a.random, size, case)
+        return write(a.out, size, cases)
     seed = 0
     for count in (1, 2, 7, 100, 5000, 49152):
         for scale in (0.05, 0.6, 4.0):
@@ -142,9 +181,59 @@ def main():
             for arguments in ((1, 5.0, 0.1), (1, 2.0, 0.1), (1, 0.5, 0.1), (2, 5.0, 0.1), (2, 2.0, 0.1), (2, 0.5, 0.1)):
                 seed += 1
                 case(seed, count, scale, [("mirostat", *arguments)])
+    write(a.out, size, cases)
+
+
+def write(path, size, cases):
     json.dump({"source": "llama-cpp-python " + __import__("llama_cpp").__version__, "vocabulary": size, "cases": cases},
-              open(a.out, "w"), separators=(",", ":"))
+              open(path, "w"), separators=(",", ":"))
     print(f"{len(cases)} cases")
+
+
+def random_cases(draw, number, size, case):
+    """Chains of one to seven samplers in any order, each at most once; at times mirostat alone, which stands alone."""
+    uniform = lambda low, high: round(draw.uniform(low, high), 3)
+    # (Where the range reaches down to 0, the temperature is as small as the rounding of the entropy.)
+    dynamic = lambda t: (t, uniform(0, 0.8 * t), uniform(0.2, 3))
+    steps = {
+        "top_k": lambda: (draw.choice((1, 2, 5, 40, 200, 100000)),),
+        "top_p": lambda: (draw.choice((uniform(0, 1), uniform(0.8, 1), 0.0)),),
+        "min_p": lambda: (draw.choice((uniform(0, 0.2), uniform(0, 1))),),
+        "typ_p": lambda: (uniform(0.05, 0.999),),
+        "top_n_sigma": lambda: (uniform(0.1, 4),),
+        "xtc": lambda: (1.0, uniform(0.005, 0.6)),
+        "temperature": lambda: draw.choice(((uniform(0.05, 3),), dynamic(uniform(0.3, 2)), (0.0,))),
+        "penalties": lambda: (draw.choice((1, 3, 16, 64, 300)), uniform(0.7, 1.8), uniform(-0.5, 1), uniform(-0.5, 1)),
+        "dry": lambda: (uniform(0.1, 3), uniform(1, 2.5), draw.randint(1, 5), draw.choice((5, 20, 999)),
+                        draw.choice(([], ["\n", ":", "\"", "*"], ["a", "the end"]))),
+    }
+    for index in range(number):
+        seed = draw.getrandbits(48)
+        count = size if draw.random() < 0.4 else draw.choice((2, 17, 60, 300, 2000, 20000))
+        scale = draw.choice((0.05, 0.3, 1.0, 2.5, 6.0))
+        alphabet = [draw.randrange(min(count, size)) for _ in range(draw.choice((2, 4, 30)))]
+        accepted = [draw.choice(alphabet) for _ in range(draw.choice((0, 3, 12, 70)))]
+        for _ in range(draw.randint(0, 3)):
+            if accepted:
+                start = draw.randrange(len(accepted))
+                accepted += accepted[start : start + draw.randint(1, 20)]
+        if draw.random() < 0.08:
+            chain = [("mirostat", draw.choice((1, 2)), uniform(0.3, 8), 0.1)]
+            accepted = []
+        else:
+            names = draw.sample(sorted(steps), draw.choice((1, 2, 3, 4, 5, 7)))
+            if count < size and "dry" in names:
+                names.remove("dry")  # its breakers speak of the whole vocabulary
+            if count > 10000 and "typ_p" in names:
+                names.remove("typ_p")  # its border runs through thousands of equals
+            chain = [(name, *steps[name]()) for name in names]
+            if draw.random() < 0.2 or not chain:
+                pairs = [x for i in draw.sample(range(min(count, size)), min(count, 5)) for x in (i, uniform(-8, 8))]
+                chain.insert(0, ("logit_bias", *pairs))
+        try:
+            case(seed, count, scale, chain, accepted)
+        except Undefined:
+            pass
 
 
 @L.llama_log_callback

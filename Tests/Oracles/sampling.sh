@@ -22,7 +22,14 @@ check cmp "$work/samplers.json" Fixtures/Golden/samplers.json
 "$python" Tests/Oracles/grammars.py --vocab "$tiny" "$work/grammars.json"
 check cmp "$work/grammars.json" Fixtures/Golden/grammars.json
 
+printf '\n## Random chains of samplers, random grammars\n\n'
+"$python" Tests/Oracles/samplers.py --vocab "$tiny" --random 4000 --seed "$RANDOM" "$work/random-samplers.json"
+"$python" Tests/Oracles/grammars.py --vocab "$tiny" --random 800 --seed "$RANDOM" "$work/random-grammars.json"
+check env INCIPIT_SAMPLER_ORACLE="$work/random-samplers.json" INCIPIT_GRAMMAR_GOLDEN="$work/random-grammars.json" \
+    swift test -c release --scratch-path .build-tests -Xswiftc -enable-testing --filter 'SamplerOracleTests|verdicts'
+
 printf '\n## JSON schemas, against jsonschema and llama.cpp\n\n'
+check "$python" Tests/Oracles/random_schemas.py "$incipit" --schemas 1000
 check "$python" Tests/Oracles/json_schemas.py "$incipit" "$model"
 
 printf '\n## Perplexity and KL divergence of every type, Persuasion, windows of 512\n\n'

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Judge tokenizer conversion, Hugging Face to GGUF and back, against Hugging Face tokenizers and SentencePiece.
+# Judge tokenizer conversion, Hugging Face to GGUF and back, against Hugging Face tokenizers and SentencePiece. (How our own
+# tokenizers encode and decode is judged by tokenizers/run.sh.)
 # $1: a folder with llama.cpp's ggml-vocab-*.gguf (optional). Ends with 1 if an id differs.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

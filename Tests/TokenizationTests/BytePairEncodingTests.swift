@@ -15,6 +15,17 @@ import Testing
         #expect(encode("lll", tokenizer) == ["ll", "l"])
     }
 
+    /// As Hugging Face's tokenizers has it, and Falcon's vocabulary needs for planes 4 and up: F1 to F4 have no token there.
+    @Test func `a byte without a token is left out before its neighbours are merged`() throws {
+        var tokens = (0..<256).filter { $0 != 0x78 }.map { String(Character(ByteAlphabet.scalars[$0])) }
+        tokens.append("ab")
+        let tokenizer = try BytePairEncoding(
+            TokenizerDescription(model: "gpt2", preTokenizer: "gpt-2", tokens: tokens, merges: ["a b"]))
+        #expect(encode("axb", tokenizer) == ["ab"] && encode("xaxxbx", tokenizer) == ["ab"])
+        #expect(encode("x", tokenizer).isEmpty && encode("xx x", tokenizer) == [" "])
+        #expect(encode(String(repeating: "axb", count: 60), tokenizer) == [String](repeating: "ab", count: 60))
+    }
+
     @Test func `decoding gives every text back`() throws {
         let tokenizer = try BytePairEncoding(Vocabularies.small())
         for text in ["", " ", "hello\u{0}world", "naïve ✓ 日本語 👩‍👩‍👧‍👦\r\n\t\u{2003}x", "<|im_end|>", "\u{10FFFF}"] {

@@ -127,6 +127,15 @@ import Testing
         #expect(fragments("a", ["a", "a", ""]) == ["#0"])
     }
 
+    @Test func `white space is what Unicode calls so, not only ASCII's`() {
+        let blanks = "\u{A0}\u{3000}\u{2003}\u{85}\u{1680}\u{2028} \r\n"
+        #expect(fragments("a\(blanks)<m>\(blanks)b", ["<m>"], left: [0], right: [0]) == ["a", "#0", "b"])
+        #expect(fragments("\(blanks)<m>", ["<m>"], left: [0]) == ["#0"])
+        #expect(fragments("<m>\(blanks)", ["<m>"], right: [0]) == ["#0"])
+        // U+180E and U+200B are no white space; 〠 ends in the byte that ends U+00A0.
+        #expect(fragments("〠<m>\u{200B}\u{180E}", ["<m>"], left: [0], right: [0]) == ["〠", "#0", "\u{200B}\u{180E}"])
+    }
+
     @Test func `white space beside tokens is swallowed where they say so`() {
         #expect(fragments("x  a \n a y", ["a"], right: [0]) == ["x  ", "#0", "#0", "y"])
         #expect(fragments("x  a \n a y", ["a"], left: [0]) == ["x", "#0", "#0", " y"])

@@ -82,6 +82,8 @@ import Testing
         #expect(tokenizer.encode("hello", parseSpecial: false, addSpecial: true) == [2, 4, 5, 3])
         #expect(tokenizer.decode([4, 5, 6], skipSpecial: true) == "hello !")
         #expect(tokenizer.decodeCleanedUp([4, 5, 6], skipSpecial: true) == "hello!")
+        #expect(tokenizer.decode([2, 4, 5, 1, 3], skipSpecial: false) == "[CLS] hello [UNK] [SEP]")
+        #expect(tokenizer.decode([2, 4, 5, 1, 3], skipSpecial: true) == "hello")
     }
 }
 

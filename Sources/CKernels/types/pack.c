@@ -1,4 +1,5 @@
-// From the file's blocks to panels and back. Runs once per matrix at load time, so it is written to be read.
+// From the file's blocks to panels and back. Runs once per matrix at load time: plain C that compilers make wide, since it is
+// most of what opening a model takes.
 #include <math.h>
 
 #include "../rows.h"
@@ -13,23 +14,46 @@ size_t ck_panel_bytes(ck_kind kind, size_t columns) {
     return ck_scale_bytes(kind, blocks) + blocks * ck_quant_bytes(kind);
 }
 
-/// Writes the 32 unsigned values of one row into a quants block that was zero.
-static void put_quants(ck_kind kind, const uint8_t *q, size_t row, uint8_t *block) {
-    const int bits = ck_bits(kind);
-    for (size_t c = 0; c < CK_BLOCK_COLUMNS; c++) {
-        const size_t group = c / 4, byte = 4 * row + c % 4;
+/// Sets bits of four neighbouring bytes.
+CK_INLINE void put_four(uint8_t *bytes, uint32_t bits) {
+    uint32_t old;
+    memcpy(&old, bytes, 4);
+    old |= bits;
+    memcpy(bytes, &old, 4);
+}
+
+/// `bits` is a constant wherever this is inlined. Four columns at a time: they lie in neighbouring bytes, and no value, moved
+/// to its place, leaves its byte.
+CK_INLINE void put_quants_of(const int bits, const uint8_t *q, size_t row, uint8_t *block) {
+    block += 4 * row;
+#pragma clang loop unroll(full)
+    for (size_t group = 0; group < CK_BLOCK_COLUMNS / 4; group++) {
+        uint32_t four;
+        memcpy(&four, q + 4 * group, 4);
         if (bits == 8) {
-            block[64 * group + byte] = q[c];
+            memcpy(block + 64 * group, &four, 4);
             continue;
         }
         if (bits < 4) {
-            block[64 * (group / 4) + byte] |= (uint8_t)((q[c] & 3) << (group % 4 * 2));
-            if (bits == 3) block[128 + byte] |= (uint8_t)((q[c] >> 2) << group);
+            put_four(block + 64 * (group / 4), (four & 0x03030303) << (group % 4 * 2));
+            if (bits == 3) put_four(block + 128, (four >> 2 & 0x01010101) << group);
             continue;
         }
-        block[64 * (group / 2) + byte] |= (uint8_t)((q[c] & 15) << (group % 2 * 4));
-        if (bits == 5) block[256 + byte] |= (uint8_t)((q[c] >> 4) << group);
-        if (bits == 6) block[256 + 64 * (group / 4) + byte] |= (uint8_t)((q[c] >> 4) << (group % 4 * 2));
+        put_four(block + 64 * (group / 2), (four & 0x0F0F0F0F) << (group % 2 * 4));
+        if (bits == 5) put_four(block + 256, (four >> 4 & 0x01010101) << group);
+        if (bits == 6) put_four(block + 256 + 64 * (group / 4), (four >> 4 & 0x03030303) << (group % 4 * 2));
+    }
+}
+
+/// Writes the 32 unsigned values of one row into a quants block that was zero.
+static void put_quants(ck_kind kind, const uint8_t *q, size_t row, uint8_t *block) {
+    switch (ck_bits(kind)) {
+    case 2: put_quants_of(2, q, row, block); break;
+    case 3: put_quants_of(3, q, row, block); break;
+    case 4: put_quants_of(4, q, row, block); break;
+    case 5: put_quants_of(5, q, row, block); break;
+    case 6: put_quants_of(6, q, row, block); break;
+    default: put_quants_of(8, q, row, block); break;
     }
 }
 
@@ -54,16 +78,13 @@ static void pack_simple(ck_kind kind, const uint8_t *in, size_t block, size_t ro
     if (kind == CK_Q8_0) {
         for (size_t c = 0; c < 32; c++) q[c] = (uint8_t)(data[c] ^ 0x80); // q + 128
     } else {
-        const bool five = ck_bits(kind) == 5;
-        uint32_t high = 0;
-        if (five) {
-            high = (uint32_t)data[0] | (uint32_t)data[1] << 8 | (uint32_t)data[2] << 16 | (uint32_t)data[3] << 24;
-            data += 4;
-        }
+        const uint8_t *low = data + (ck_bits(kind) == 5 ? 4 : 0);
         for (size_t c = 0; c < 16; c++) {
-            q[c] = (uint8_t)((data[c] & 15) | (high >> c & 1) << 4);
-            q[c + 16] = (uint8_t)(data[c] >> 4 | (high >> (c + 16) & 1) << 4);
+            q[c] = low[c] & 15;
+            q[c + 16] = low[c] >> 4;
         }
+        if (ck_bits(kind) == 5)
+            for (size_t c = 0; c < 32; c++) q[c] |= (uint8_t)((data[c / 8] >> (c % 8) & 1) << 4);
     }
     put_quants(kind, q, row, quants + block * ck_quant_bytes(kind));
 }

@@ -17,6 +17,8 @@ public struct Grammar: Sendable {
         public static let repetitions = 10_000
         /// Symbols after repetitions are written out.
         public static let symbols = 1_000_000
+        /// Different tokens that a grammar names.
+        public static let tokens = 1_000
         /// Rules that may be open inside each other while matching; deeper text is not allowed.
         public static let depth = 2_000
         /// Ways to read a text that are followed at once.
@@ -46,11 +48,17 @@ public struct Grammar: Sendable {
 
     /// Whether a whole text obeys the grammar.
     ///
-    /// - Throws: `GrammarError.limit` when the grammar is too ambiguous to follow.
+    /// - Throws: `GrammarError.limit` when the grammar is too ambiguous to follow, `unsupported` when it names tokens, of
+    ///   which a text has none.
     public func matches(_ text: String) throws(GrammarError) -> Bool { try match(Array(text.utf8)).isWhole }
 
     /// Whether a text obeys the grammar so far, and whether it may end there.
     func match(_ bytes: [UInt8]) throws(GrammarError) -> (isPrefix: Bool, isWhole: Bool) {
+        if let token = program.tokens.first {
+            throw GrammarError(
+                .unsupported,
+                "the grammar names tokens (\(token)), so that only a model's answer can be checked by it, not a text")
+        }
         var states = GrammarStates(program)
         var state = try states.start()
         for byte in bytes {

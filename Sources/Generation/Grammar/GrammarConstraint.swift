@@ -15,12 +15,15 @@ public struct GrammarConstraint: Sendable {
 
     /// Begins a text.
     ///
-    /// - Throws: `GrammarError.limit` when the grammar is too ambiguous at its very beginning.
+    /// - Throws: `GrammarError.limit` when the grammar is too ambiguous at its very beginning, `rules` when it names a token
+    ///   that the vocabulary does not have, or one that ends an answer.
     public init(_ grammar: Grammar, vocabulary: GrammarVocabulary) throws(GrammarError) {
         self.vocabulary = vocabulary
+        var tokens: [GrammarToken.Resolved] = []
+        for token in grammar.program.tokens { tokens.append(try token.resolved(in: vocabulary)) }
         var states = GrammarStates(grammar.program)
         state = try states.start()
-        automaton = SharedAutomaton(states)
+        automaton = SharedAutomaton(states, tokens)
     }
 
     /// Whether the text may end here.
@@ -97,10 +100,8 @@ public struct GrammarConstraint: Sendable {
     }
 
     private func next(_ token: Int) throws(GrammarError) -> Int32 {
-        guard vocabulary.bytes.indices.contains(token), !vocabulary.bytes[token].isEmpty else {
-            return GrammarStates.dead
-        }
-        return try automaton.follow(state, vocabulary.bytes[token])
+        guard vocabulary.hasText(token) || automaton.names(token) else { return GrammarStates.dead }
+        return try automaton.follow(state, token, vocabulary.bytes[token])
     }
 }
 
@@ -113,21 +114,32 @@ private final class SharedAutomaton: Sendable {
     }
 
     let content: Mutex<Content>
+    /// The program's tokens, found in the vocabulary.
+    private let tokens: [GrammarToken.Resolved]
     /// Bytes of masks kept.
     private static let maskBytes = 64 << 20
     /// Configurations one mask may add; beyond, the grammar is refused.
     private static let configurationsPerMask = 200_000
 
-    init(_ states: GrammarStates) { content = Mutex(Content(states: states)) }
+    init(_ states: GrammarStates, _ tokens: [GrammarToken.Resolved]) {
+        content = Mutex(Content(states: states))
+        self.tokens = tokens
+    }
 
-    func follow(_ state: Int32, _ bytes: [UInt8]) throws(GrammarError) -> Int32 {
+    /// Whether the grammar names this very token.
+    func names(_ token: Int) -> Bool { tokens.contains { $0.id == token && !$0.isNegated } }
+
+    /// The configuration after a token: over its bytes (none for control tokens) and, where tokens are read, over itself.
+    func follow(_ state: Int32, _ token: Int, _ bytes: [UInt8]) throws(GrammarError) -> Int32 {
         try content.withLock { content throws(GrammarError) in
-            var state = state
+            var next = bytes.isEmpty ? GrammarStates.dead : state
             for byte in bytes {
-                state = try content.states.step(state, byte)
-                if state == GrammarStates.dead { break }
+                next = try content.states.step(next, byte)
+                if next == GrammarStates.dead { break }
             }
-            return state
+            if tokens.isEmpty { return next }
+            let read = content.states.tokensRead(in: state).filter { tokens[$0].matches(token) }
+            return read.isEmpty ? next : content.states.union(next, try content.states.step(state, over: read))
         }
     }
 
@@ -136,7 +148,7 @@ private final class SharedAutomaton: Sendable {
         content.withLock { content in
             guard content.states.count > Grammar.Limits.configurations else { return nil }
             let (states, place) = content.states.renewed(keeping: state)
-            return (SharedAutomaton(states), place)
+            return (SharedAutomaton(states, tokens), place)
         }
     }
 
@@ -167,9 +179,31 @@ private final class SharedAutomaton: Sendable {
                 }
                 index += 1
             }
+            if !tokens.isEmpty { try addTokens(to: &mask, state, vocabulary, &content.states) }
             if (content.masks.count + 1) * words * 8 > Self.maskBytes { content.masks.removeAll() }
             content.masks[state] = mask
             return mask
+        }
+    }
+
+    /// Adds the tokens that are read as a whole.
+    private func addTokens(
+        to mask: inout [UInt64], _ state: Int32, _ vocabulary: GrammarVocabulary, _ states: inout GrammarStates
+    ) throws(GrammarError) {
+        let read = states.tokensRead(in: state)
+        guard !read.isEmpty else { return }
+        // Tokens that the grammar names differ from each other; all others lead to one configuration.
+        let named = Set(tokens.map(\.id))
+        let others = read.filter { tokens[$0].isNegated }
+        if try states.step(state, over: others) != GrammarStates.dead {
+            var all = vocabulary.tokensWithText(words: mask.count)
+            for id in named where id >> 6 < all.count { all[id >> 6] &= ~(1 << (UInt64(id) & 63)) }
+            for word in mask.indices { mask[word] |= all[word] }
+        }
+        for id in named where id >> 6 < mask.count && (vocabulary.hasText(id) || names(id)) {
+            let matching = read.filter { tokens[$0].matches(id) }
+            if matching.isEmpty || vocabulary.endOfGeneration.contains(id) { continue }
+            if try states.step(state, over: matching) != GrammarStates.dead { mask[id >> 6] |= 1 << (UInt64(id) & 63) }
         }
     }
 }

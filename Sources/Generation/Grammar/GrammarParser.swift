@@ -3,6 +3,8 @@
 ///     root  ::= greeting " " name{1,3} "!"?     # a comment
 ///     name  ::= [A-Z] [a-z]+ | "é" | "\u00E9" | . | [^0-9\n-]
 ///
+/// `<think>` is the token with that name, `<[1000]>` the token with that id, `!<think>` any token but that one.
+///
 /// A rule ends at the end of its line, unless the line ends with `::=` or `|` or inside parentheses. Escapes are
 /// `\n \r \t \\ \" \[ \]`, `\xHH`, `\uHHHH` and `\UHHHHHHHH`. Repetitions are `* + ? {m} {m,} {m,n}`.
 struct GrammarParser {
@@ -133,8 +135,7 @@ struct GrammarParser {
             case "*", "+", "?", "{":
                 guard let last = items.popLast() else { throw error("'\(scalar)' has nothing before it to repeat") }
                 items.append(try repetition(of: last))
-            case "<", "!":
-                throw error("references to single tokens (<…>) are not offered; write the text itself")
+            case "<", "!": items.append(.token(try token()))
             case let scalar where Self.isNamePart(scalar):
                 items.append(.rule(syntax.number(of: try name("a name"))))
             default: break loop
@@ -142,6 +143,40 @@ struct GrammarParser {
             skipBlanks(newlines: nested)
         }
         return items.count == 1 ? items[0] : .sequence(items)
+    }
+
+    /// `<name>`, `<[id]>`, or either behind `!`.
+    private mutating func token() throws(GrammarError) -> GrammarToken {
+        let place = at
+        let isNegated = current == "!"
+        if isNegated { at += 1 }
+        guard current == "<" else {
+            throw error("after '!' a token is expected, <name> or <[id]>, but \(found())")
+        }
+        let start = at
+        at += 1
+        if current == "[" {
+            at += 1
+            var id = 0
+            let digits = at
+            while let scalar = current, ("0"..."9").contains(scalar) {
+                id = min(id * 10 + Int(scalar.value - 48), Int(Int32.max))
+                at += 1
+            }
+            guard at > digits, current == "]", scalar(1) == ">" else {
+                throw error("the token's id that begins here is malformed; it is written <[1000]>", at: place)
+            }
+            at += 2
+            return GrammarToken(name: .id(id), isNegated: isNegated)
+        }
+        while let scalar = current, scalar != ">", scalar != "\n", scalar != "\r" { at += 1 }
+        guard current == ">", at > start + 1 else {
+            throw error("the token that begins here is malformed; it is written <name> or <[id]>", at: place)
+        }
+        at += 1
+        var name = String.UnicodeScalarView()
+        name.append(contentsOf: text[start..<at])
+        return GrammarToken(name: .text(String(name)), isNegated: isNegated)
     }
 
     private mutating func literal() throws(GrammarError) -> GrammarSyntax.Node {

@@ -6,6 +6,8 @@ struct GrammarProgram: Sendable {
         /// A character, by the node of `characters` that begins it.
         case terminal(Int32)
         case rule(Int32)
+        /// A whole token, by number in `tokens`.
+        case token(Int32)
         case end
     }
 
@@ -13,6 +15,8 @@ struct GrammarProgram: Sendable {
     /// For each rule, where its alternatives begin.
     private(set) var alternatives: [[Int32]] = []
     private(set) var characters = CharacterAutomaton()
+    /// The tokens that the grammar names, each once.
+    private(set) var tokens: [GrammarToken] = []
     private(set) var root: Int32 = 0
 
     /// - Throws: `GrammarError` for rules that are missing or recurse on the left, and for sizes beyond the limits.
@@ -85,6 +89,15 @@ struct GrammarProgram: Sendable {
         case .literal(let bytes): return bytes.map { .terminal(characters.node(byte: $0)) }
         case .characters(let ranges): return [.terminal(characters.node(for: ranges))]
         case .rule(let number): return [.rule(Int32(number))]
+        case .token(let token):
+            let number = tokens.firstIndex(of: token) ?? tokens.count
+            if number == tokens.count {
+                guard number < Grammar.Limits.tokens else {
+                    throw GrammarError(.limit, "the grammar names more than \(Grammar.Limits.tokens) different tokens")
+                }
+                tokens.append(token)
+            }
+            return [.token(Int32(number))]
         case .sequence(let items):
             var result: [Symbol] = []
             for item in items { result += try symbols(of: item) }
@@ -213,7 +226,7 @@ enum RuleProperties {
         while let (rule, place) = work.popLast() {
             if holds[rule] { continue }
             switch program.symbols[place] {
-            case .terminal: if throughCharacters { work.append((rule, place + 1)) }
+            case .terminal, .token: if throughCharacters { work.append((rule, place + 1)) }
             case .rule(let callee):
                 if holds[Int(callee)] {
                     work.append((rule, place + 1))

@@ -1,17 +1,19 @@
 /// The configurations of a grammar's pushdown automaton, numbered as they come up, and the steps between them.
 ///
 /// A stack is a chain of frames, each pointing to the one below; equal frames are stored once, so that a configuration (all
-/// stacks that the text so far allows) is a sorted list of numbers. The topmost frame of a stack stands within a character;
-/// frames below say where to go on. Frame 0 is the bottom: reaching it means that the text may end.
+/// stacks that the text so far allows) is a sorted list of numbers. The topmost frame of a stack stands within a character
+/// or before a whole token; frames below say where to go on. Frame 0 is the bottom: reaching it means that the text may end.
 struct GrammarStates: Sendable {
     /// No stack is left: the text breaks the grammar.
     static let dead: Int32 = -1
     private static let unknown: Int32 = -2
+    /// Instead of a node: the topmost frame waits for a whole token.
+    private static let wholeToken: Int32 = -2
 
     private struct Frame: Hashable, Sendable {
         /// The symbol being read (topmost), or the one to go on with.
         var symbol: Int32
-        /// The node of the character automaton reached; -1 in frames that are not topmost.
+        /// The node of the character automaton reached; `wholeToken` where a token is read, -1 in frames not topmost.
         var node: Int32
         var below: Int32
     }
@@ -61,6 +63,7 @@ struct GrammarStates: Sendable {
         var closure = Closure()
         for number in sets[Int(state)] where number != 0 {
             let frame = frames[Int(number)]
+            if frame.node == Self.wholeToken { continue }
             for edge in program.characters.nodes[Int(frame.node)] where edge.lower <= byte && byte <= edge.upper {
                 if edge.next == CharacterAutomaton.end {
                     try advance(frame.symbol + 1, below: frame.below, &closure)
@@ -71,6 +74,41 @@ struct GrammarStates: Sendable {
             }
         }
         return closure.result.isEmpty ? Self.dead : intern(closure.result)
+    }
+
+    // MARK: - Tokens
+
+    /// The tokens, by number in the program, that may be next as a whole.
+    func tokensRead(in state: Int32) -> Set<Int> {
+        guard !program.tokens.isEmpty else { return [] }
+        var result: Set<Int> = []
+        for number in sets[Int(state)] where number != 0 {
+            let frame = frames[Int(number)]
+            if frame.node == Self.wholeToken, case .token(let token) = program.symbols[Int(frame.symbol)] {
+                result.insert(Int(token))
+            }
+        }
+        return result
+    }
+
+    /// The configuration after a whole token, given the program's tokens it is an instance of; or `dead`.
+    mutating func step(_ state: Int32, over tokens: Set<Int>) throws(GrammarError) -> Int32 {
+        var closure = Closure()
+        for number in sets[Int(state)] where number != 0 {
+            let frame = frames[Int(number)]
+            guard frame.node == Self.wholeToken, case .token(let token) = program.symbols[Int(frame.symbol)],
+                tokens.contains(Int(token))
+            else { continue }
+            try advance(frame.symbol + 1, below: frame.below, &closure)
+        }
+        return closure.result.isEmpty ? Self.dead : intern(closure.result)
+    }
+
+    /// The configuration of all that either allows.
+    mutating func union(_ a: Int32, _ b: Int32) -> Int32 {
+        if a == b || b == Self.dead { return a }
+        if a == Self.dead { return b }
+        return intern(Set(sets[Int(a)]).union(sets[Int(b)]))
     }
 
     // MARK: - Closure
@@ -106,6 +144,9 @@ struct GrammarStates: Sendable {
             switch program.symbols[Int(place.symbol)] {
             case .terminal(let node):
                 closure.result.insert(intern(Frame(symbol: place.symbol, node: node, below: place.below)))
+            case .token:
+                closure.result.insert(
+                    intern(Frame(symbol: place.symbol, node: Self.wholeToken, below: place.below)))
             case .end:
                 if place.below == 0 {
                     closure.result.insert(0)

@@ -1,10 +1,11 @@
-/// What a GBNF text says: rules of literals, character classes, references, alternatives and repetitions.
+/// What a GBNF text says: rules of literals, character classes, tokens, references, alternatives and repetitions.
 struct GrammarSyntax {
     /// One expression.
     indirect enum Node {
         case literal([UInt8])
         /// Code points, ascending and disjoint.
         case characters([ClosedRange<UInt32>])
+        case token(GrammarToken)
         case rule(Int)
         case sequence([Node])
         case alternatives([Node])

@@ -2,8 +2,8 @@ import Tokenization
 
 /// The tokens of a vocabulary as a tree of their bytes, so that a grammar sees each common beginning once.
 ///
-/// Control tokens, unknown and unused ones and those that end an answer are not in it: no grammar's text produces them. One
-/// vocabulary serves any number of grammars and threads.
+/// Control tokens, unknown and unused ones and those that end an answer are not in it: no grammar's text produces them (a
+/// grammar may name control tokens, see `GrammarToken`). One vocabulary serves any number of grammars and threads.
 public final class GrammarVocabulary: Sendable {
     /// Nodes in the order of a walk through the tree, each with its byte, depth, and the node after its last descendant.
     struct Node: Sendable {
@@ -23,8 +23,13 @@ public final class GrammarVocabulary: Sendable {
     public let endOfGeneration: Set<Int>
     /// The longest token, in bytes.
     let longest: Int
+    private let tokenizer: any Tokenizer
+
+    /// The number of ids.
+    var count: Int { bytes.count }
 
     public init(_ tokenizer: any Tokenizer) {
+        self.tokenizer = tokenizer
         let ends = tokenizer.endOfGeneration
         endOfGeneration = ends
         var bytes = [[UInt8]](repeating: [], count: tokenizer.vocabularyCount)
@@ -74,5 +79,24 @@ public final class GrammarVocabulary: Sendable {
         }
         self.tokens = tokens
         longest = bytes.map(\.count).max() ?? 0
+    }
+
+    /// The id of the token whose text, or name, this is.
+    func id(ofToken text: String) -> Int? { tokenizer.id(ofSpecial: text) }
+
+    /// The tokens that `!<…>` may stand for, as bits by id: those with a text, control tokens too, that end no answer.
+    ///
+    /// - Parameter words: words of 64 bits.
+    func tokensWithText(words: Int) -> [UInt64] {
+        var mask = [UInt64](repeating: 0, count: words)
+        for id in 0..<min(count, words * 64) where hasText(id) { mask[id >> 6] |= 1 << (UInt64(id) & 63) }
+        return mask
+    }
+
+    /// Whether a token may be the next because a grammar names it, or another.
+    func hasText(_ id: Int) -> Bool {
+        guard bytes.indices.contains(id), !endOfGeneration.contains(id) else { return false }
+        if !bytes[id].isEmpty { return true }
+        return tokenizer.kind(of: id) == .control && !tokenizer.bytes(of: id).isEmpty
     }
 }

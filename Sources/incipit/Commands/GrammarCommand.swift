@@ -16,6 +16,10 @@ struct GrammarCommand: ParsableCommand {
             """)
 
     private static let notes = """
+        A GBNF grammar may name tokens, <think>, <[1000]> or any but one, !</think>: that is how control tokens come into an \
+        answer. Whether the model has them is checked when the grammar is used; texts have no tokens, so --match refuses \
+        such a grammar.
+
         Of JSON Schema, what can be expressed is: type, enum, const, properties, required, additionalProperties, items, \
         prefixItems, minItems, maxItems, minLength, maxLength, pattern, format, minimum, maximum and their exclusive forms, \
         $ref within the document, anyOf, oneOf, allOf. Other keywords that restrict values are errors.

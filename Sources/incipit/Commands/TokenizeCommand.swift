@@ -17,10 +17,11 @@ struct TokenizeCommand: ParsableCommand {
               incipit tokenize MODEL.gguf --ids < a.txt          the ids alone, separated by blanks
               incipit tokenize MODEL.gguf --decode "1 2 3"       ids back to text
               incipit tokenize MODEL.gguf --json-lines < in > out
+              incipit tokenize MODEL.gguf --decode-lines < out
 
             Text never becomes a control token unless --special is given: then markers written out in it, such as \
             <|im_start|>, are the tokens they name. With --json-lines every input line is a JSON string and every output \
-            line the JSON array of its ids.
+            line the JSON array of its ids; --decode-lines is the way back.
             """)
 
     @Argument(help: "GGUF file.", completion: .file(extensions: ["gguf"])) var model: String
@@ -38,16 +39,21 @@ struct TokenizeCommand: ParsableCommand {
         false
     @Flag(help: "Read a JSON string from each line and print the JSON array of its ids on a line.") var jsonLines =
         false
+    @Flag(help: "Read a JSON array of ids from each line and print the text they stand for as a JSON string on a line.")
+    var decodeLines = false
     @Flag(help: "Print JSON: count, ids and texts; with --decode, the text.") var json = false
     @Flag(help: "Say on standard error how long encoding took.") var time = false
 
     func validate() throws {
         if text != nil, file != nil { throw ValidationError("Give the text or --file, not both.") }
-        if [ids, pieces, count, json, jsonLines].count(where: { $0 }) > 1 {
-            throw ValidationError("Choose one of --ids, --pieces, --count, --json and --json-lines.")
+        if [ids, pieces, count, json, jsonLines, decodeLines].count(where: { $0 }) > 1 {
+            throw ValidationError("Choose one of --ids, --pieces, --count, --json, --json-lines and --decode-lines.")
+        }
+        if decodeLines, text != nil || decode != nil {
+            throw ValidationError("--decode-lines reads lines of ids from --file or standard input, and nothing else.")
         }
         guard decode != nil else {
-            if cleanSpaces { throw ValidationError("--clean-spaces needs --decode.") }
+            if cleanSpaces, !decodeLines { throw ValidationError("--clean-spaces needs --decode or --decode-lines.") }
             return
         }
         if text != nil || file != nil || ids || pieces || count || jsonLines {
@@ -60,6 +66,7 @@ struct TokenizeCommand: ParsableCommand {
         for warning in tokenizer.warnings { Output.note("incipit: warning: \(model): \(warning)") }
         if let decode { return try printText(of: decode, tokenizer) }
         if jsonLines { return try encodeLines(tokenizer) }
+        if decodeLines { return try self.decodeLines(tokenizer) }
         let text = try input()
         let clock = ContinuousClock()
         let start = clock.now
@@ -106,11 +113,14 @@ struct TokenizeCommand: ParsableCommand {
             }
             return id
         }
-        let text =
-            cleanSpaces
-            ? tokenizer.decodeCleanedUp(found, skipSpecial: !special) : tokenizer.decode(found, skipSpecial: !special)
+        let text = decoded(found, tokenizer)
         if json { return try Output.json(Decoded(text: text)) }
         Output.line(text)
+    }
+
+    private func decoded(_ ids: [Int], _ tokenizer: any Tokenizer) -> String {
+        cleanSpaces
+            ? tokenizer.decodeCleanedUp(ids, skipSpecial: !special) : tokenizer.decode(ids, skipSpecial: !special)
     }
 
     private static func quoted(_ text: String) throws -> String {
@@ -147,16 +157,37 @@ struct TokenizeCommand: ParsableCommand {
         }
     }
 
-    private func encodeLines(_ tokenizer: any Tokenizer) throws {
+    /// The JSON values of the lines that are not empty.
+    private func lines<Value: Decodable>(of type: Value.Type, _ what: String) throws -> [(number: Int, value: Value)] {
         let decoder = JSONDecoder()
-        var texts: [String] = []
+        var values: [(Int, Value)] = []
         for (number, line) in try data().split(separator: 0x0A, omittingEmptySubsequences: false).enumerated() {
             if line.isEmpty { continue }
-            guard let text = try? decoder.decode(String.self, from: line) else {
-                throw CommandFailure(.data, "line \(number + 1) of \(file ?? "standard input") is no JSON string")
+            guard let value = try? decoder.decode(type, from: line) else {
+                throw CommandFailure(.data, "line \(number + 1) of \(file ?? "standard input") is no \(what)")
             }
-            texts.append(text)
+            values.append((number + 1, value))
         }
+        return values
+    }
+
+    private func decodeLines(_ tokenizer: any Tokenizer) throws {
+        let lists = try lines(of: [Int].self, "JSON array of ids")
+        var output = Data()
+        for (number, ids) in lists {
+            if let wrong = ids.first(where: { !(0..<tokenizer.vocabularyCount).contains($0) }) {
+                throw CommandFailure(
+                    .data,
+                    "line \(number) of \(file ?? "standard input"): \(wrong) is no id of this vocabulary; ids go from 0 to "
+                        + "\(tokenizer.vocabularyCount - 1)")
+            }
+            output.append(contentsOf: Array((try Self.quoted(decoded(ids, tokenizer)) + "\n").utf8))
+        }
+        FileHandle.standardOutput.write(output)
+    }
+
+    private func encodeLines(_ tokenizer: any Tokenizer) throws {
+        let texts = try lines(of: String.self, "JSON string").map(\.value)
         let clock = ContinuousClock()
         let start = clock.now
         let found = texts.map { tokenizer.encode($0, parseSpecial: special, addSpecial: !noBeginning) }

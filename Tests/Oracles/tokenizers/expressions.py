@@ -61,7 +61,23 @@ ALIASES = {
     "mpt": "gpt-2", "starcoder": "smollm", "refact": "smollm", "command-r": "smollm", "olmo": "gpt-2",
     "granite-embed-multi-97m": "gpt-4o", "llama4": "gpt-4o", "hunyuan": "qwen2", "megrez": "qwen2", "dbrx": "llama-bpe",
 }
-IGNORES_MERGES = {"llama-bpe", "tekken", "minicpm5", "youtu", "granite-embed-multi-97m"}
+for list_, names in {
+    "llama-bpe": "llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano smaug-bpe chatglm-bpe glm4 glm5",
+    "qwen2": "deepseek-r1-qwen kormo f2llmv2 solar-open grok-2 stablelm2",
+    "bailingmoe": "bailingmoe2 llada-moe",
+    "gpt-2": "phi-2 jais exaone4 gigachat a.x-4.0 mellum modern-bert jina-es jina-de jina-v2-es jina-v2-de trillion granite-docling "
+             "roberta-bpe jina-v1-en jina-v2-code",
+    "smollm": "codeshell exaone minerva-7b mellum2", "gpt-4o": "kanana2 talkie minimax-m2", "tiny_aya": "cohere2moe",
+    "deepseek-v3": "hunyuan-dense joyai-llm hy_v4", "bloom": "gpt3-finnish poro-chat",
+}.items():
+    ALIASES.update(dict.fromkeys(names.split(), list_))
+# Names whose vocabularies ignore merges for pieces that are tokens as a whole.
+IGNORES_MERGES = {
+    "llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano", "glm4", "glm5",
+    "minicpm5", "tekken", "youtu", "granite-embed-multi-97m",
+}
+# Names of vocabularies over characters instead of bytes.
+RAW = {"gemma4", "granite-embed-multi-311m", "sarvam-moe"}
 
 
 def list_for(name):
