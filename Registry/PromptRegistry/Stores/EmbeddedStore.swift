@@ -88,24 +88,8 @@ public final class EmbeddedStore: UploadStore, VersionStore {
     public func checkReadiness() async throws { _ = try await repositoryExists(try RepositoryName("readiness")) }
 
     public func statistics() async throws -> StoreStatistics? {
-        try await catalogue.read { db in
-            var result = StoreStatistics()
-            func count(_ table: String) throws -> Int {
-                try Int.fetchOne(db, sql: "SELECT count(*) FROM \(table)") ?? 0
-            }
-            result.repositories = try count("repositories")
-            result.manifests = try count("manifests")
-            result.tags = try count("tags")
-            result.openUploads = try count("uploads")
-            if let row = try Row.fetchOne(
-                db, sql: "SELECT count(*), coalesce(sum(size), 0), coalesce(sum(stored_size), 0) FROM blobs")
-            {
-                result.blobs = row[0]
-                result.blobBytes = row[1]
-                result.storedBytes = row[2]
-            }
-            return result
-        }
+        let path = files.catalogue
+        return try await catalogue.read { db in try Totals.read(db, path: path) }
     }
 
     /// Removes temporary files and uploads that nobody has touched for long.

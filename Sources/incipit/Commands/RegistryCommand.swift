@@ -27,7 +27,7 @@ struct RegistryStatusCommand: AsyncParsableCommand {
     func run() async throws {
         let store = try PromptStore().store
         let figures = try await store.statistics() ?? StoreStatistics()
-        let deleted = try await store.deletedManifests().count
+        let deleted = figures.deletedManifests
         if json {
             return try Output.json(
                 Report(
@@ -110,6 +110,7 @@ struct RegistryRepairCommand: AsyncParsableCommand {
         if report.isSound { return Output.line("everything is sound; nothing to repair") }
         let result = try await store.repair(report, from: try source())
         for digest in result.repaired { Output.line("repaired \(digest)") }
+        if result.hasRecounted { Output.line("counted the catalogue's totals anew") }
         for problem in result.lost { Output.line("lost: \(problem)") }
         guard result.lost.isEmpty else {
             throw CommandFailure(
