@@ -95,24 +95,20 @@ public final class EmbeddedStore: UploadStore, VersionStore {
     /// Removes temporary files and uploads that nobody has touched for long.
     private func sweepAtOpen() throws {
         let strayBefore = options.clock().addingTimeInterval(-options.strayLifetime)
-        for file in StorageFiles.files(in: files.temporary) where file.modified < strayBefore {
-            StorageFiles.remove("\(files.temporary)/\(file.name)")
-        }
+        _ = files.sweepTemporaries(before: strayBefore)
         let uploadsBefore = now - Int64(options.uploadLifetime * 1000)
         do {
             let expired = try catalogue.pool.read { db in
                 try String.fetchAll(db, sql: "SELECT id FROM uploads WHERE updated < ?", arguments: [uploadsBefore])
             }
-            if !expired.isEmpty {
-                try catalogue.pool.write { db in
-                    try db.execute(sql: "DELETE FROM uploads WHERE updated < ?", arguments: [uploadsBefore])
+            for id in expired { _ = try expireUpload(id, before: uploadsBefore) }
+            for file in StorageFiles.files(in: files.uploads) where file.modified < strayBefore {
+                _ = try StorageFiles.removeIfUnlocked(files.upload(file.name)) {
+                    try catalogue.pool.read { db in
+                        try String.fetchOne(
+                            db, sql: "SELECT id FROM uploads WHERE id = ?", arguments: [file.name]) == nil
+                    }
                 }
-                expired.forEach { StorageFiles.remove(files.upload($0)) }
-            }
-            let known = try catalogue.pool.read { db in try Set(String.fetchAll(db, sql: "SELECT id FROM uploads")) }
-            for file in StorageFiles.files(in: files.uploads)
-            where file.modified < strayBefore && !known.contains(file.name) {
-                StorageFiles.remove(files.upload(file.name))
             }
         } catch let error as DatabaseError {
             throw RegistryError.database(error, files.catalogue)
