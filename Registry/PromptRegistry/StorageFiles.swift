@@ -153,13 +153,15 @@ struct StorageFiles: Sendable {
     /// Removes files of `tmp` last written before a time that nobody has in hand; their number.
     func sweepTemporaries(before: Date) -> Int {
         Self.files(in: temporary).reduce(0) { count, file in
-            guard file.modified < before, Self.removeIfUnlocked("\(temporary)/\(file.name)") else { return count }
+            guard file.modified < before, Self.removeIfUnlocked("\(temporary)/\(file.name)", if: { true }) else {
+                return count
+            }
             return count + 1
         }
     }
 
     /// Removes a file under its lock, unless somebody else holds that, or `condition`, asked under the lock, says no.
-    static func removeIfUnlocked(_ path: String, if condition: () throws -> Bool = { true }) rethrows -> Bool {
+    static func removeIfUnlocked(_ path: String, if condition: () throws -> Bool) rethrows -> Bool {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
         guard descriptor >= 0 else { return false }
         defer { close(descriptor) }
