@@ -69,7 +69,8 @@ import Testing
         }
         // A change that fails takes its counts back.
         let missing = Manifest(
-            artifactType: "application/x.test", config: .empty, layers: [Descriptor(mediaType: "a/b", digest: .sha256(of: [9]), size: 1)])
+            artifactType: "application/x.test", config: .empty,
+            layers: [Descriptor(mediaType: "a/b", digest: .sha256(of: [9]), size: 1)])
         await #expect(throws: RegistryError.self) {
             try await store.putManifest(
                 missing.serialized, mediaType: missing.mediaType, as: .tag(Tag("y")), tags: [],
