@@ -54,6 +54,8 @@ def fail(text):
 
 
 class Server:
+    running = set()
+
     def __init__(self, home):
         self.home = home
         self.environment = dict(os.environ, INCIPIT_HOME=home, INCIPIT_CACHE=home + "-cache")
@@ -67,6 +69,7 @@ class Server:
         self.process = subprocess.Popen(
             [options.incipit, "serve", "--registry", "--port", "0", "--port-file", port_file],
             env=self.environment, stderr=self.log)
+        Server.running.add(self.process)
         for _ in range(300):
             if os.path.exists(port_file) and open(port_file).read().strip():
                 self.port = int(open(port_file).read())
@@ -592,4 +595,6 @@ try:
     if options.only in (None, "bits"):
         flipped_bits()
 finally:
+    for process in Server.running:  # what a failure left
+        process.kill()
     shutil.rmtree(work, ignore_errors=True)
