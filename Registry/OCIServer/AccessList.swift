@@ -92,16 +92,38 @@ public struct AccessList: Codable, Hashable, Sendable {
 
     // MARK: - Changes
 
-    /// Makes a token for a principal, which is created when missing, and answers the secret: the only time it is seen.
+    /// Lets a principal, which is created when missing, do what a rule says, in place of its rule for the same pattern.
     ///
+    /// - Parameter name: nil: everyone, without an account.
     /// - Throws: `.nameInvalid` for a name that cannot be a user name of HTTP Basic authentication.
-    public mutating func addToken(for name: String, created: Date = Date(), expires: Date? = nil) throws -> String {
+    public mutating func grant(_ rule: Rule, to name: String?) throws {
+        guard let name else {
+            anonymous.removeAll { $0.repositories == rule.repositories }
+            return anonymous.append(rule)
+        }
+        try Self.checkName(name)
+        if let index = principals.firstIndex(where: { $0.name == name }) {
+            principals[index].rules.removeAll { $0.repositories == rule.repositories }
+            principals[index].rules.append(rule)
+        } else {
+            principals.append(Principal(name: name, rules: [rule]))
+        }
+    }
+
+    private static func checkName(_ name: String) throws {
         guard (1...64).contains(name.utf8.count),
             name.utf8.allSatisfy({ (0x21...0x7e).contains($0) && $0 != UInt8(ascii: ":") })
         else {
             throw RegistryError(
                 .nameInvalid, "a principal's name is 1 to 64 printable ASCII letters without ':' or blanks")
         }
+    }
+
+    /// Makes a token for a principal, which is created when missing, and answers the secret: the only time it is seen.
+    ///
+    /// - Throws: `.nameInvalid` for a name that cannot be a user name of HTTP Basic authentication.
+    public mutating func addToken(for name: String, created: Date = Date(), expires: Date? = nil) throws -> String {
+        try Self.checkName(name)
         let secret = Self.tokenPrefix + SymmetricKey(size: .bits256).withUnsafeBytes { Base64URL.encode($0) }
         let hash = Self.hash(secret)
         let token = Token(id: String(hash.prefix(12)), sha256: hash, created: created, expires: expires)

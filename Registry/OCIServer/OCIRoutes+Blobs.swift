@@ -68,7 +68,7 @@ extension OCIRoutes {
 
     func deleteBlob(_ text: String, _ name: RepositoryName) async throws -> Response {
         let digest = try digest(text, name)
-        try await deleting { try await store.deleteBlob(digest, in: name) }
+        try await deleting(leaving: "GET, HEAD") { try await store.deleteBlob(digest, in: name) }
         return Response(status: .accepted)
     }
 }

@@ -49,7 +49,7 @@ extension OCIRoutes {
 
     func deleteManifest(_ text: String, _ name: RepositoryName) async throws -> Response {
         let reference = try reference(text, name, invalidTag: .notFound)
-        try await deleting { try await store.deleteManifest(reference, in: name) }
+        try await deleting(leaving: "GET, HEAD, PUT") { try await store.deleteManifest(reference, in: name) }
         return Response(status: .accepted)
     }
 

@@ -164,12 +164,15 @@ public final class OCIRoutes: Sendable {
 
     /// Runs a deletion. One that the store refuses (a version, a blob in use) is 405: the spec knows no 403 here, and
     /// clients take 405 for "this cannot be deleted", which is what is meant.
-    func deleting(_ body: () async throws -> Void) async throws {
+    ///
+    /// - Parameter allowed: the methods that the path answers all the same, for the header Allow.
+    func deleting(leaving allowed: String, _ body: () async throws -> Void) async throws {
         do {
             try await body()
         } catch let error as RegistryError where error.code == .denied {
             throw OCIError(
-                .methodNotAllowed, .denied, error.message, repository: error.repository, digest: error.digest)
+                .methodNotAllowed, .denied, error.message, repository: error.repository, digest: error.digest,
+                headers: [.allow: allowed])
         }
     }
 

@@ -97,6 +97,8 @@ final class ServerMetrics: Sendable {
             gauge("incipit_blob_bytes", "Bytes of all blobs, uncompressed.", store.blobBytes)
             gauge("incipit_stored_bytes", "Bytes of all blobs as they are stored.", store.storedBytes)
             gauge("incipit_open_uploads", "Uploads that have begun and not ended.", store.openUploads)
+            gauge(
+                "incipit_deleted_manifests", "Deleted manifests that can be had back.", store.deletedManifests)
         }
         return lines.joined(separator: "\n") + "\n"
     }

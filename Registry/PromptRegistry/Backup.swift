@@ -54,7 +54,7 @@ extension EmbeddedStore {
                 guard let input = try InputFile(path: source) else {
                     throw RegistryError.damaged(digest, "is missing its file", path: source)
                 }
-                let output = try OutputFile(path: target.newTemporaryPath(), isNew: true)
+                let output = try target.newTemporaryFile()
                 do {
                     var position = 0
                     while position < input.size {

@@ -29,7 +29,7 @@ final class BlobIntake: @unchecked Sendable {
         } else if head.count + chunk.count <= memoryLimit {
             head += chunk
         } else {
-            let file = try OutputFile(path: files.newTemporaryPath(), isNew: true)
+            let file = try files.newTemporaryFile()
             self.file = file
             try file.write(head)
             try file.write(chunk)
@@ -41,7 +41,8 @@ final class BlobIntake: @unchecked Sendable {
     func prepare(inlineLimit: Int) throws -> PreparedBlob {
         guard let file else { return try PreparedBlob(head, inlineLimit: inlineLimit, files: files) }
         try file.synchronize()
-        let prepared = try PreparedBlob(file: file.path, size: count, inlineLimit: inlineLimit, files: files)
+        var prepared = try PreparedBlob(file: file.path, size: count, inlineLimit: inlineLimit, files: files)
+        if prepared.file == file.path { prepared.hold = file }
         if prepared.file == file.path { self.file = nil }
         return prepared
     }
@@ -60,6 +61,8 @@ struct PreparedBlob: Sendable {
     let inline: [UInt8]?
     /// The file to move into place; nil when inline.
     let file: String?
+    /// Keeps a temporary file locked, so that no sweep takes it away before it is in its place.
+    fileprivate var hold: OutputFile?
 
     /// From bytes in memory.
     init(_ bytes: [UInt8], inlineLimit: Int, files: StorageFiles) throws {
@@ -84,19 +87,22 @@ struct PreparedBlob: Sendable {
         self.init(size: size, codec: .raw, storedSize: size, inline: nil, file: path)
     }
 
-    private init(size: Int, codec: Codec, storedSize: Int, inline: [UInt8]?, file: String?) {
+    private init(
+        size: Int, codec: Codec, storedSize: Int, inline: [UInt8]?, file: String?, hold: OutputFile? = nil
+    ) {
         self.size = size
         self.codec = codec
         self.storedSize = storedSize
         self.inline = inline
         self.file = file
+        self.hold = hold
     }
 
     private init(size: Int, codec: Codec, stored: [UInt8], inlineLimit: Int, files: StorageFiles) throws {
         if stored.count <= inlineLimit {
             self.init(size: size, codec: codec, storedSize: stored.count, inline: stored, file: nil)
         } else {
-            let output = try OutputFile(path: files.newTemporaryPath(), isNew: true)
+            let output = try files.newTemporaryFile()
             do {
                 try output.write(stored)
                 try output.synchronize()
@@ -104,7 +110,8 @@ struct PreparedBlob: Sendable {
                 StorageFiles.remove(output.path)
                 throw error
             }
-            self.init(size: size, codec: codec, storedSize: stored.count, inline: nil, file: output.path)
+            self.init(
+                size: size, codec: codec, storedSize: stored.count, inline: nil, file: output.path, hold: output)
         }
     }
 

@@ -118,11 +118,7 @@ extension EmbeddedStore {
                 count += 1
             }
         }
-        for file in StorageFiles.files(in: files.temporary) where file.modified < strayBefore {
-            StorageFiles.remove("\(files.temporary)/\(file.name)")
-            count += 1
-        }
-        return count
+        return count + files.sweepTemporaries(before: strayBefore)
     }
 
     private func removeExpiredUploads() async throws -> Int {
@@ -130,8 +126,9 @@ extension EmbeddedStore {
         let expired = try await catalogue.read { db in
             try String.fetchAll(db, sql: "SELECT id FROM uploads WHERE updated < ?", arguments: [oldest])
         }
-        for id in expired { try await forgetUpload(id) }
-        return expired.count + pendingUploads.removeExpired(begunBefore: oldest)
+        var count = 0
+        for id in expired where try await offload({ [self] in try expireUpload(id, before: oldest) }) { count += 1 }
+        return count + pendingUploads.removeExpired(begunBefore: oldest)
     }
 
     /// All files below `blobs`; the digest is nil for a name that is none.

@@ -178,6 +178,8 @@ public struct StoreStatistics: Hashable, Sendable {
     /// As stored.
     public var storedBytes = 0
     public var openUploads = 0
+    /// In the trash: deleted, and kept for their grace.
+    public var deletedManifests = 0
 
     public init() {}
 }

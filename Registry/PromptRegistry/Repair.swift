@@ -6,6 +6,8 @@ import OCIArtifacts
 public struct RepairReport: Hashable, Sendable {
     /// Fetched anew, and sound again.
     public var repaired: [Digest] = []
+    /// Whether the catalogue's totals were wrong and have been counted anew.
+    public var hasRecounted = false
     /// What the source could not give, with the names that do not work because of it.
     public var lost: [VerificationReport.Problem] = []
 
@@ -13,7 +15,8 @@ public struct RepairReport: Hashable, Sendable {
 }
 
 extension EmbeddedStore {
-    /// Fetches what is damaged or missing from another store that has it: a remote registry, a layout, a backup.
+    /// Fetches what is damaged or missing from another store that has it: a remote registry, a layout, a backup; and counts
+    /// the catalogue's totals anew where they are wrong.
     ///
     /// - Parameters:
     ///   - report: what ``verify(readData:sample:)`` found.
@@ -24,7 +27,7 @@ extension EmbeddedStore {
     ) async throws -> RepairReport {
         var result = RepairReport()
         var seen: Set<Digest> = []
-        for problem in report.problems {
+        for problem in report.problems where !problem.isMiscount {
             guard let digest = problem.digest else {
                 result.lost.append(problem)
                 continue
@@ -33,6 +36,11 @@ extension EmbeddedStore {
             let isManifest = try await repairManifest(digest, from: source, nameThere)
             let isBlob = try await repairBlob(digest, from: source, nameThere)
             if isManifest || isBlob { result.repaired.append(digest) } else { result.lost.append(problem) }
+        }
+        // Last, since what was fetched may have changed them.
+        if report.problems.contains(where: \.isMiscount) {
+            try await catalogue.write { db in try Totals.recount(db) }
+            result.hasRecounted = true
         }
         return result
     }

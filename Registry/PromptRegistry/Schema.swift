@@ -17,6 +17,7 @@ import OCIArtifacts
 ///     trash_refs     which blobs those need
 ///     protected_tags which tags only an authorised change moves
 ///     quotas         how many bytes repositories may hold
+///     totals         how much there is of what ``StoreStatistics`` tells, in one row: see ``Totals``
 ///
 /// A blob row is committed only after its bytes are durable, and a manifest row only together with all it needs.
 enum Schema {
@@ -199,6 +200,50 @@ enum Schema {
                     CREATE INDEX labels_by_base_number ON labels (base, key, number)
                         WHERE base IS NOT NULL AND number IS NOT NULL;
                     """)
+        }
+        migrator.registerMigration("4 totals", foreignKeyChecks: .immediate) { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE totals (
+                        id INTEGER PRIMARY KEY CHECK (id = 1),
+                        repositories INTEGER NOT NULL,
+                        manifests INTEGER NOT NULL,
+                        tags INTEGER NOT NULL,
+                        blobs INTEGER NOT NULL,
+                        blob_bytes INTEGER NOT NULL,
+                        stored_bytes INTEGER NOT NULL,
+                        uploads INTEGER NOT NULL,
+                        trash INTEGER NOT NULL
+                    );
+                    INSERT INTO totals VALUES (1,
+                        (SELECT count(*) FROM repositories), (SELECT count(*) FROM manifests),
+                        (SELECT count(*) FROM tags), (SELECT count(*) FROM blobs),
+                        (SELECT coalesce(sum(size), 0) FROM blobs),
+                        (SELECT coalesce(sum(stored_size), 0) FROM blobs),
+                        (SELECT count(*) FROM uploads), (SELECT count(*) FROM trash));
+                    CREATE TRIGGER totals_blob_comes AFTER INSERT ON blobs BEGIN
+                        UPDATE totals SET blobs = blobs + 1, blob_bytes = blob_bytes + new.size,
+                            stored_bytes = stored_bytes + new.stored_size;
+                    END;
+                    CREATE TRIGGER totals_blob_goes AFTER DELETE ON blobs BEGIN
+                        UPDATE totals SET blobs = blobs - 1, blob_bytes = blob_bytes - old.size,
+                            stored_bytes = stored_bytes - old.stored_size;
+                    END;
+                    CREATE TRIGGER totals_blob_changes AFTER UPDATE OF size, stored_size ON blobs
+                    WHEN new.size != old.size OR new.stored_size != old.stored_size BEGIN
+                        UPDATE totals SET blob_bytes = blob_bytes + new.size - old.size,
+                            stored_bytes = stored_bytes + new.stored_size - old.stored_size;
+                    END;
+                    """)
+            for table in ["repositories", "manifests", "tags", "uploads", "trash"] {
+                try db.execute(
+                    sql: """
+                        CREATE TRIGGER totals_\(table)_come AFTER INSERT ON \(table)
+                            BEGIN UPDATE totals SET \(table) = \(table) + 1; END;
+                        CREATE TRIGGER totals_\(table)_go AFTER DELETE ON \(table)
+                            BEGIN UPDATE totals SET \(table) = \(table) - 1; END;
+                        """)
+            }
         }
         return migrator
     }

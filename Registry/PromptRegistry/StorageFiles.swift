@@ -38,6 +38,12 @@ final class OutputFile: @unchecked Sendable {
         return Int(info.st_size)
     }
 
+    /// Whether the file still has a name.
+    var isLinked: Bool {
+        var info = stat()
+        return fstat(descriptor, &info) == 0 && info.st_nlink > 0
+    }
+
     /// Cuts the file to `size` bytes and goes on writing there.
     func truncate(to size: Int) throws {
         guard ftruncate(descriptor, off_t(size)) == 0, lseek(descriptor, off_t(size), SEEK_SET) >= 0 else {
@@ -134,6 +140,35 @@ struct StorageFiles: Sendable {
 
     func newTemporaryPath() -> String { "\(temporary)/\(UUID().uuidString.lowercased())" }
 
+    /// A new file in `tmp`, locked: as long as the answer lives, no sweep takes the file away, whatever the clock says.
+    func newTemporaryFile() throws -> OutputFile {
+        while true {
+            let file = try OutputFile(path: newTemporaryPath(), isNew: true)
+            // A sweep may have come between its making and its locking.
+            if file.lock(), file.isLinked { return file }
+            Self.remove(file.path)
+        }
+    }
+
+    /// Removes files of `tmp` last written before a time that nobody has in hand; their number.
+    func sweepTemporaries(before: Date) -> Int {
+        Self.files(in: temporary).reduce(0) { count, file in
+            guard file.modified < before, Self.removeIfUnlocked("\(temporary)/\(file.name)", if: { true }) else {
+                return count
+            }
+            return count + 1
+        }
+    }
+
+    /// Removes a file under its lock, unless somebody else holds that, or `condition`, asked under the lock, says no.
+    static func removeIfUnlocked(_ path: String, if condition: () throws -> Bool) rethrows -> Bool {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+        guard descriptor >= 0 else { return false }
+        defer { close(descriptor) }
+        guard flock(descriptor, LOCK_EX | LOCK_NB) == 0, try condition() else { return false }
+        return unlink(path) == 0
+    }
+
     func upload(_ id: String) -> String { "\(uploads)/\(id)" }
 
     func createFolders() throws {
@@ -141,12 +176,17 @@ struct StorageFiles: Sendable {
     }
 
     static func createFolder(_ path: String) throws {
-        do {
-            try FileManager.default.createDirectory(
-                atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
-        } catch {
-            throw RegistryError(.storage, "cannot create the folder", path: path, cause: error)
+        if mkdir(path, 0o700) == 0 { return }
+        let parent = (path as NSString).deletingLastPathComponent
+        if errno == ENOENT, !parent.isEmpty, parent != path {
+            try createFolder(parent)
+            if mkdir(path, 0o700) == 0 { return }
         }
+        let code = errno
+        var info = stat()
+        if code == EEXIST, stat(path, &info) == 0, info.st_mode & S_IFMT == S_IFDIR { return }
+        errno = code == EEXIST ? ENOTDIR : code
+        throw RegistryError.system("cannot create the folder", path)
     }
 
     /// Moves a complete, synchronized temporary file to where `digest` lives and makes the move durable.

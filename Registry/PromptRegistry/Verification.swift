@@ -10,6 +10,8 @@ public struct VerificationReport: Hashable, Sendable {
         /// Names that no longer work because of it, as `repository:tag`.
         public let affected: [String]
         public let message: String
+        /// The catalogue's totals differ from what counting gives; a repair sets them right without a source.
+        public var isMiscount = false
 
         public var description: String {
             affected.isEmpty ? message : "\(message); affected: \(affected.joined(separator: ", "))"
@@ -66,6 +68,11 @@ extension EmbeddedStore {
                 let table: String = row[0]
                 report.problems.append(
                     .init(digest: nil, affected: [], message: "a row of \(table) in the catalogue points nowhere"))
+            }
+            for difference in try Totals.differences(db) {
+                report.problems.append(
+                    .init(
+                        digest: nil, affected: [], message: "the catalogue's total of \(difference)", isMiscount: true))
             }
             let manifests = try Row.fetchCursor(
                 db,

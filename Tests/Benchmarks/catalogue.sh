@@ -46,6 +46,7 @@ def ask(what, path, count=50):
 ask("resolve a tag", "/v2/team7/task-507/manifests/v500")
 ask("list 100 tags", "/v2/team7/task-507/tags/list?n=100")
 ask("list 1000 tags", "/v2/team7/task-507/tags/list")
+ask("metrics", "/metrics")
 PYTHON
 kill "$server"; wait "$server" || true; server=
 base=$(cut -d' ' -f2 "$work/base")
@@ -62,6 +63,7 @@ measure() { # WHAT ARGUMENT…: the fastest of five processes
 }
 measure 'the process alone' --version
 INCIPIT_HOME=$work/empty measure 'the list of an empty registry' prompt list --limit 50
+measure 'registry status' registry status
 measure 'first 50 of all' prompt list --limit 50
 measure 'first 50 of a base' prompt list --base-fingerprint "$base" --limit 50
 measure 'one prompt of a base' prompt list team7/task-507 --base-fingerprint "$base" --limit 50

@@ -196,6 +196,21 @@ import Testing
         #expect(events.map(\.who) == ["ops"])
     }
 
+    @Test(arguments: ["", "two words", "a:b", "line\nend", "é", String(repeating: "x", count: 65)])
+    func `a name that nobody could log in with gets neither rules nor tokens`(_ name: String) throws {
+        var list = AccessList()
+        let rule = AccessList.Rule(try RepositoryGlob("team/*"), [.pull])
+        #expect { try list.grant(rule, to: name) } throws: { ($0 as? RegistryError)?.code == .nameInvalid }
+        #expect { try list.addToken(for: name) } throws: { ($0 as? RegistryError)?.code == .nameInvalid }
+        #expect(list.principals.isEmpty)
+        try list.grant(rule, to: "ci")
+        try list.grant(.init(rule.repositories, [.pull, .push]), to: "ci")
+        #expect(list.principals.map(\.rules.count) == [1])
+        #expect(list.principals[0].rules[0].actions == [.pull, .push])
+        try list.grant(rule, to: nil)
+        #expect(list.anonymous.count == 1)
+    }
+
     @Test func metricsAndHealthAreAnswered() async throws {
         try await Self.run(kind: .embedded) { registry, ci, ops in
             #expect(try await registry.send(.get, "/healthz").status == .ok)

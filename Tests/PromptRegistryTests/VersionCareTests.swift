@@ -234,7 +234,7 @@ import Testing
         #expect(!FileManager.default.fileExists(atPath: folder.path + "/third"))
     }
 
-    @Test(arguments: ["1 catalogue", "2 versions and care"])
+    @Test(arguments: ["1 catalogue", "2 versions and care", "3 search within a base"])
     func everyEarlierSchemaIsBroughtUpToDate(_ schema: String) async throws {
         let folder = try TemporaryFolder()
         try FileManager.default.createDirectory(
@@ -278,9 +278,13 @@ import Testing
                 for (key, value, number) in [
                     ("dev.incipit.metric.accuracy", "0.75", 0.75), ("dev.incipit.task", "gloss", nil),
                 ] as [(String, String, Double?)] {
-                    try db.execute(sql: "INSERT INTO labels VALUES (?, ?, ?, 1)", arguments: [key, value, number])
+                    try db.execute(
+                        sql: "INSERT INTO labels (key, value, number, manifest) VALUES (?, ?, ?, 1)",
+                        arguments: [key, value, number])
                 }
                 try db.execute(sql: "INSERT INTO versions VALUES ('team/a', 7)")
+                guard schema != "2 versions and care" else { return }
+                try db.execute(sql: "UPDATE labels SET base = ?", arguments: [anchor.digest.searchKey])
             }
             try queue.close()
         }
@@ -298,6 +302,10 @@ import Testing
             query.task = nil
             #expect(try await store.search(query).isEmpty != isFound)
         }
+        var totals = StoreStatistics()
+        (totals.repositories, totals.manifests, totals.tags, totals.blobs) = (1, 1, 1, 1)
+        (totals.blobBytes, totals.storedBytes) = (2, 2)
+        #expect(try await store.statistics() == totals)
         // A new catalogue has exactly the same tables.
         func tables(_ path: String) async throws -> [String] {
             try await DatabaseQueue(path: path).read { db in

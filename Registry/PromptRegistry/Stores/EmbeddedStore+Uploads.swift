@@ -199,6 +199,25 @@ extension EmbeddedStore {
         StorageFiles.remove(files.upload(id))
     }
 
+    /// Ends an upload that has got no byte since `oldest` (milliseconds since 1970), unless somebody is working on it at
+    /// this moment or has been since it was found; whether it is gone.
+    func expireUpload(_ id: String, before oldest: Int64) throws -> Bool {
+        let path = files.upload(id)
+        func deleteRow() throws -> Bool {
+            do {
+                return try catalogue.pool.write { db in
+                    try db.execute(sql: "DELETE FROM uploads WHERE id = ? AND updated < ?", arguments: [id, oldest])
+                    return db.changesCount > 0
+                }
+            } catch let error as DatabaseError { throw RegistryError.database(error, files.catalogue) }
+        }
+        // Without a file there is nobody at work on it.
+        let isGone =
+            access(path, F_OK) == 0 ? try StorageFiles.removeIfUnlocked(path, if: deleteRow) : try deleteRow()
+        if isGone { uploadHashers.withLock { $0[id] = nil } }
+        return isGone
+    }
+
     private static func hashFile(_ path: String, algorithm: Digest.Algorithm) throws -> Digest {
         guard let input = try InputFile(path: path) else {
             throw RegistryError(.storage, "an upload's file vanished while it was in use", path: path)

@@ -88,47 +88,27 @@ public final class EmbeddedStore: UploadStore, VersionStore {
     public func checkReadiness() async throws { _ = try await repositoryExists(try RepositoryName("readiness")) }
 
     public func statistics() async throws -> StoreStatistics? {
-        try await catalogue.read { db in
-            var result = StoreStatistics()
-            func count(_ table: String) throws -> Int {
-                try Int.fetchOne(db, sql: "SELECT count(*) FROM \(table)") ?? 0
-            }
-            result.repositories = try count("repositories")
-            result.manifests = try count("manifests")
-            result.tags = try count("tags")
-            result.openUploads = try count("uploads")
-            if let row = try Row.fetchOne(
-                db, sql: "SELECT count(*), coalesce(sum(size), 0), coalesce(sum(stored_size), 0) FROM blobs")
-            {
-                result.blobs = row[0]
-                result.blobBytes = row[1]
-                result.storedBytes = row[2]
-            }
-            return result
-        }
+        let path = files.catalogue
+        return try await catalogue.read { db in try Totals.read(db, path: path) }
     }
 
     /// Removes temporary files and uploads that nobody has touched for long.
     private func sweepAtOpen() throws {
         let strayBefore = options.clock().addingTimeInterval(-options.strayLifetime)
-        for file in StorageFiles.files(in: files.temporary) where file.modified < strayBefore {
-            StorageFiles.remove("\(files.temporary)/\(file.name)")
-        }
+        _ = files.sweepTemporaries(before: strayBefore)
         let uploadsBefore = now - Int64(options.uploadLifetime * 1000)
         do {
             let expired = try catalogue.pool.read { db in
                 try String.fetchAll(db, sql: "SELECT id FROM uploads WHERE updated < ?", arguments: [uploadsBefore])
             }
-            if !expired.isEmpty {
-                try catalogue.pool.write { db in
-                    try db.execute(sql: "DELETE FROM uploads WHERE updated < ?", arguments: [uploadsBefore])
+            for id in expired { _ = try expireUpload(id, before: uploadsBefore) }
+            for file in StorageFiles.files(in: files.uploads) where file.modified < strayBefore {
+                _ = try StorageFiles.removeIfUnlocked(files.upload(file.name)) {
+                    try catalogue.pool.read { db in
+                        try String.fetchOne(
+                            db, sql: "SELECT id FROM uploads WHERE id = ?", arguments: [file.name]) == nil
+                    }
                 }
-                expired.forEach { StorageFiles.remove(files.upload($0)) }
-            }
-            let known = try catalogue.pool.read { db in try Set(String.fetchAll(db, sql: "SELECT id FROM uploads")) }
-            for file in StorageFiles.files(in: files.uploads)
-            where file.modified < strayBefore && !known.contains(file.name) {
-                StorageFiles.remove(files.upload(file.name))
             }
         } catch let error as DatabaseError {
             throw RegistryError.database(error, files.catalogue)

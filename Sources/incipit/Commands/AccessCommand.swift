@@ -67,19 +67,7 @@ struct AccessGrantCommand: AsyncParsableCommand {
             throw CommandFailure(.usage, "everyone may be allowed to pull and nothing more")
         }
         let rule = AccessList.Rule(pattern, actions)
-        try changeAccess { list in
-            if let name {
-                if let index = list.principals.firstIndex(where: { $0.name == name }) {
-                    list.principals[index].rules.removeAll { $0.repositories == pattern }
-                    list.principals[index].rules.append(rule)
-                } else {
-                    list.principals.append(.init(name: name, rules: [rule]))
-                }
-            } else {
-                list.anonymous.removeAll { $0.repositories == pattern }
-                list.anonymous.append(rule)
-            }
-        }
+        try changeAccess { list in try list.grant(rule, to: name) }
         let words = actions.map(\.rawValue).sorted().joined(separator: ", ")
         Output.line("\(name ?? "everyone") may \(words) in \(pattern)")
     }

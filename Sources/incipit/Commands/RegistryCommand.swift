@@ -27,7 +27,7 @@ struct RegistryStatusCommand: AsyncParsableCommand {
     func run() async throws {
         let store = try PromptStore().store
         let figures = try await store.statistics() ?? StoreStatistics()
-        let deleted = try await store.deletedManifests().count
+        let deleted = figures.deletedManifests
         if json {
             return try Output.json(
                 Report(
@@ -99,28 +99,39 @@ struct RegistryRepairCommand: AsyncParsableCommand {
         discussion: """
             incipit registry repair --from registry.example.com
             incipit registry repair --from backup-folder
+
+            Wrong totals in the catalogue are counted anew, which needs no source.
             """)
 
-    @Option(help: "HOST[:PORT] of a registry, a folder of a backup, or an OCI layout (folder or tar).") var from: String
+    @Option(help: "HOST[:PORT] of a registry, a folder of a backup, or an OCI layout (folder or tar).")
+    var from: String?
     @OptionGroup var remote: RemoteOptions
 
     func run() async throws {
+        let source = try source()
         let store = try PromptStore().store
         let report = try await store.verify(readData: true)
         if report.isSound { return Output.line("everything is sound; nothing to repair") }
-        let result = try await store.repair(report, from: try source())
+        let result = try await store.repair(report, from: source ?? MemoryStore())
         for digest in result.repaired { Output.line("repaired \(digest)") }
+        if result.hasRecounted { Output.line("counted the catalogue's totals anew") }
         for problem in result.lost { Output.line("lost: \(problem)") }
         guard result.lost.isEmpty else {
             throw CommandFailure(
-                .data, "\(result.lost.count) of \(report.problems.count) problems remain: \(from) lacks them")
+                .data,
+                "\(result.lost.count) of \(report.problems.count) problems remain: "
+                    + (from.map { "\($0) lacks them" } ?? "name with --from who has what is missing"))
         }
     }
 
-    private func source() throws -> any RegistryStore {
+    private func source() throws -> (any RegistryStore)? {
+        guard let from else { return nil }
         if FileManager.default.fileExists(atPath: from + "/catalogue.sqlite") { return try EmbeddedStore(path: from) }
         if FileManager.default.fileExists(atPath: from) {
             return try LayoutStore(path: from, repository: RepositoryName("library"))
+        }
+        if from.contains("/") || from.isEmpty {
+            throw CommandFailure(.notFound, "--from: there is no folder or file “\(from)”, and a host has no path")
         }
         return try remote.store(host: from)
     }
@@ -161,6 +172,10 @@ struct RegistryBackupCommand: AsyncParsableCommand {
 
     @Argument(help: "The folder; made when missing.", completion: .directory) var folder: String
 
+    func validate() throws {
+        if folder.isEmpty { throw ValidationError("Name the folder that the backup shall lie in.") }
+    }
+
     func run() async throws {
         let report = try await PromptStore().store.backup(to: folder)
         Output.line(
@@ -193,7 +208,17 @@ struct RegistryQuotaCommand: AsyncParsableCommand {
     @Option(help: "The limit in MiB.") var mib: Int?
     @Flag(help: "Take the limit away.") var remove = false
 
+    @Flag(help: "Print JSON.") var json = false
+
+    private struct Item: Encodable {
+        let repositories: String
+        let bytes: Int
+    }
+
     func validate() throws {
+        if repositories == nil, mib != nil || remove {
+            throw ValidationError("Name the repositories: incipit registry quota 'team/**' --mib 500")
+        }
         if let mib, !(0...(1 << 30)).contains(mib) {
             throw ValidationError("--mib must lie in 0…\(1 << 30), not \(mib).")
         }
@@ -204,6 +229,9 @@ struct RegistryQuotaCommand: AsyncParsableCommand {
         let store = try PromptStore().store
         guard let repositories else {
             let items = try await store.quotas()
+            if json {
+                return try Output.json(items.map { Item(repositories: $0.repositories.description, bytes: $0.bytes) })
+            }
             if items.isEmpty { return Output.line("no limits") }
             return Output.line(
                 Output.table(
@@ -221,16 +249,32 @@ struct RegistryUploadsCommand: AsyncParsableCommand {
         commandName: "uploads", abstract: "List uploads that have begun and not ended, or cancel one.")
 
     @Option(help: "Cancel the upload with this id.") var cancel: String?
+    @Flag(help: "Print JSON.") var json = false
+
+    private struct Item: Encodable {
+        let id, repository: String
+        let received: Int
+        let lastByte: String
+    }
 
     func run() async throws {
         let store = try PromptStore().store
         let uploads = try await store.openUploads()
         if let cancel {
             guard let upload = uploads.first(where: { $0.session.id == cancel }) else {
-                throw CommandFailure(.notFound, "there is no upload “\(cancel)”")
+                throw CommandFailure(
+                    .notFound, "there is no upload “\(cancel)”; incipit registry uploads lists what is under way")
             }
             try await store.cancelUpload(cancel, in: upload.session.repository)
             return Output.line("cancelled \(cancel)")
+        }
+        if json {
+            return try Output.json(
+                uploads.map {
+                    Item(
+                        id: $0.session.id, repository: $0.session.repository.description, received: $0.session.offset,
+                        lastByte: $0.updated.formatted(.iso8601))
+                })
         }
         if uploads.isEmpty { return Output.line("no uploads are under way") }
         Output.line(
