@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """What a task's ceiling is on this base: LoRA on every linear layer, by PEFT in F32. Prints one JSON line.
 
-    python lora_ceiling.py --model HF_FOLDER --data TASK.jsonl [--rank 16] [--steps 400]
+    python lora_ceiling.py --model HF_FOLDER --data TASK.jsonl --instruction TEXT [--rank 16] [--steps 400]
 
 HF_FOLDER holds the same weights (Tests/Oracles/hf_from_gguf.py). A prompt of 32 virtual tokens has 368 640 numbers; LoRA of
-rank 16 has 4.9 million, at every place of the network. The checkpoint is chosen on dev; test is scored there too, and only
+rank 16 has 4.9 million, at every place of the network. Every row follows the instruction, as it does in use: without one
+the row's first token is the one that all attention rests on, and what it says is lost. The checkpoint is chosen on dev; test is scored there too, and only
 reported for the one chosen. Labels compete by the logit of their (one) token, free answers count when every token of
 target and end of text is the likeliest, which is what greedy generation would give.
 """
@@ -21,10 +22,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 
 class Task:
-    def __init__(self, path, tokenizer):
+    def __init__(self, path, instruction, tokenizer):
         with open(path, encoding="utf-8") as lines:
             rows = [json.loads(line) for line in lines]
         self.tokenizer, self.end = tokenizer, tokenizer.eos_token_id
+        self.before = instruction + "\n\n" if instruction else ""
         self.split = {name: [row for row in rows if row["split"] == name] for name in ("train", "dev", "test")}
         labels = sorted({row["target"] for row in self.split["train"]})
         self.labels = labels if len(labels) <= 64 else []
@@ -34,7 +36,7 @@ class Task:
         """Ids, attention mask and labels, padded at the end."""
         encoded = []
         for row in rows:
-            context = self.tokenizer(row["input"] + "\nAnswer:")["input_ids"]
+            context = self.tokenizer(self.before + row["input"] + "\nAnswer:")["input_ids"]
             target = self.tokenizer(" " + row["target"])["input_ids"] + [self.end]
             encoded.append((context + target, [-100] * len(context) + target))
         longest = max(len(ids) for ids, _ in encoded)
@@ -66,6 +68,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True)
     parser.add_argument("--data", required=True)
+    parser.add_argument("--instruction", default="", help="the hand-written prompt that stands before every row")
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--batch", type=int, default=16)
@@ -77,7 +80,7 @@ def main():
     torch.set_num_threads(a.threads)
     torch.manual_seed(a.seed)
     order = random.Random(a.seed)
-    task = Task(a.data, AutoTokenizer.from_pretrained(a.model))
+    task = Task(a.data, a.instruction, AutoTokenizer.from_pretrained(a.model))
     base = AutoModelForCausalLM.from_pretrained(a.model, dtype=torch.float32)
     model = get_peft_model(base, LoraConfig(
         r=a.rank, lora_alpha=2 * a.rank, lora_dropout=0.05, target_modules="all-linear", task_type="CAUSAL_LM"))
