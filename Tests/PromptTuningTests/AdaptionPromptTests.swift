@@ -71,10 +71,13 @@ import Testing
         let loss = try loss(graph, TrainingBatch([example]), outcome.parameters)
         let gated = try loaded.model.gatedPrompt(outcome.parameters, count: tokens)
         let cache = loaded.model.makeCache(element: .f32, gated: gated)
-        let logits = Array(
-            try loaded.model.forward(
-                .tokens(Array(example.tokens[..<example.targetStart])), cache: cache, workspace: InferenceWorkspace(),
-                logitCount: 1))
+        let workspace = InferenceWorkspace()  // the logits lie in it
+        let logits = try withExtendedLifetime(workspace) {
+            Array(
+                try loaded.model.forward(
+                    .tokens(Array(example.tokens[..<example.targetStart])), cache: cache, workspace: workspace,
+                    logitCount: 1))
+        }
         let largest = logits.max() ?? 0
         let total = logits.reduce(0) { $0 + exp(Double($1 - largest)) }
         let own = log(total) - Double(logits[example.tokens[example.targetStart]] - largest)
