@@ -145,11 +145,10 @@ CK_INLINE void panel_times_tile(const ck_kind kind, const int T, const ck_matrix
         }
         __m512i w[8];
         unpack_quants(kind, codebook, quants, w);
-        if (T <= 4) { // bound by memory: one stream a core does not keep enough lines in flight by itself
+        // One stream a core does not keep enough lines in flight by itself: up to a tile of tokens is bound by memory.
 #pragma clang loop unroll(full)
-            for (size_t i = 0; i < ck_quant_bytes(kind); i += 64)
-                _mm_prefetch((const char *)quants + PREFETCH_DISTANCE + i, _MM_HINT_T0);
-        }
+        for (size_t i = 0; i < ck_quant_bytes(kind); i += 64)
+            _mm_prefetch((const char *)quants + PREFETCH_DISTANCE + i, _MM_HINT_T0);
         quants += ck_quant_bytes(kind);
         // Four tokens at a time: enough independent chains, and few enough registers. The empty statements keep the
         // compiler from mixing the groups, which would spill.
