@@ -31,6 +31,8 @@ public final class Activations {
     private(set) var remainder = ck_activations()
     /// The tokens that `remainder` covers.
     private(set) var refinedTokens = 0
+    private var wordMemory: UnsafeMutableRawPointer?
+    private var wordCapacity = 0  // bytes
 
     public convenience init() { self.init(kernels: .current) }
 
@@ -40,7 +42,10 @@ public final class Activations {
         memory = Self.allocate(capacity)
     }
 
-    deinit { free(memory) }
+    deinit {
+        free(memory)
+        free(wordMemory)
+    }
 
     /// The float rows, `columns` apart. Valid until the next `reserve` of a larger size.
     public var floats: UnsafeMutablePointer<Float> { memory.assumingMemoryBound(to: Float.self) }
@@ -156,6 +161,38 @@ public final class Activations {
         }
         quantizedTokens = quantizes ? tokens : 0
         refinedTokens = quantizes && refines ? tokens : 0
+    }
+
+    /// The first `tokens` rows as words of 14 bits, for products with floats of 16 bits; nil where they have no use: in a
+    /// row of the table without such products, or when 32 does not divide `columns`.
+    func makeWords(tokens: Int, pool: ThreadPool) -> ck_words? {
+        let blockColumns = Int(CK_BLOCK_COLUMNS), tile = Int(CK_WORD_TILE)
+        guard kernels.row.pointee.word_rows != nil, columns % blockColumns == 0 else { return nil }
+        let rows = (tokens + tile - 1) / tile * tile
+        let wordBytes = Self.rounded(rows * columns * MemoryLayout<Int16>.stride)
+        let total = wordBytes + Self.rounded(rows * columns / blockColumns * MemoryLayout<Float>.stride)
+        if total > wordCapacity {
+            free(wordMemory)
+            wordMemory = Self.allocate(total)
+            wordCapacity = total
+            memset(wordMemory!, 0, total)  // the last tile may have tokens that nobody writes, but all are multiplied
+        }
+        let words = ck_words(
+            columns: columns, words: wordMemory!.assumingMemoryBound(to: Int16.self),
+            scale: (wordMemory! + wordBytes).assumingMemoryBound(to: Float.self))
+        let operation = kernels.row.pointee.words_of_row!
+        let columns = columns
+        nonisolated(unsafe) let floats = floats  // each thread writes its tokens' words
+        withUnsafePointer(to: words) { form in
+            nonisolated(unsafe) let form = form
+            let step = max(1, min(16, 8192 / columns))
+            pool.parallelFor((tokens + step - 1) / step) { task in
+                for token in task * step..<min(tokens, (task + 1) * step) {
+                    operation(floats + token * columns, form, token)
+                }
+            }
+        }
+        return words
     }
 
     private static func rounded(_ byteCount: Int) -> Int { (byteCount + 63) & ~63 }

@@ -40,7 +40,9 @@ public enum MatrixProduct {
     /// Quantized matrices multiply with the int8 form, which must cover `tokens`; float matrices with the floats.
     /// With quantized matrices a token's result depends neither on the other tokens nor on the number of threads, bit
     /// for bit; with float matrices the way of summing changes at 8 tokens, unless `rowByRow` asks for one way, which
-    /// is slower for many tokens. The outputs of the jobs must not overlap.
+    /// is slower for many tokens. From 64 tokens on, F16 and BF16 weights and their activations are rounded to multiples
+    /// of 1/8191 of the largest of 32, about as finely as F16 rounds activations: the batches that decode stay exact.
+    /// The outputs of the jobs must not overlap.
     public static func run(
         _ jobs: [ProductJob], _ activations: Activations, tokens: Int, rowByRow: Bool = false, pool: ThreadPool
     ) {
@@ -61,15 +63,19 @@ public enum MatrixProduct {
 
         // Tokens go in chunks whose int8 form stays in the second-level cache; rows in units (a panel, or 16 rows).
         // Neither split affects any result.
-        let chunk = tokenChunk(tokens: tokens, columns: columns)
+        let usesFloatProduct = tokens >= floatProductTokens && !rowByRow
+        let elements = jobs.compactMap(\.matrix.floatElement)
+        let hasHalves = elements.contains { $0 != CK_ELEMENT_F32 }
+        let usesWords = hasHalves && tokens >= wordProductTokens && !rowByRow
+        let words = usesWords ? activations.makeWords(tokens: tokens, pool: pool) : nil
+        let chunk = tokenChunk(tokens: tokens, columns: words == nil ? columns : 2 * columns)
         let chunkCount = (tokens + chunk - 1) / chunk
         var unitCounts: [Int] = []
         unitCounts.reserveCapacity(jobs.count)
         for job in jobs { unitCounts.append((job.matrix.rows + unitRows - 1) / unitRows) }
         let units = unitCounts.reduce(0, +)
-        let usesFloatProduct = tokens >= floatProductTokens && !rowByRow
-        let hasFloats = jobs.contains { if case .floats = $0.matrix.storage { true } else { false } }
-        let step = usesFloatProduct && hasFloats ? 8 : max(1, units * chunkCount / (pool.threadCount * 8))
+        let slices = usesFloatProduct && elements.contains { words == nil || $0 == CK_ELEMENT_F32 }
+        let step = slices ? 8 : max(1, units * chunkCount / (pool.threadCount * 8))
         let tasksPerChunk = (units + step - 1) / step
 
         nonisolated(unsafe) let jobs = jobs  // threads write disjoint rows of the outputs
@@ -92,7 +98,8 @@ public enum MatrixProduct {
                     let last = min(end, base + unitCounts[job])
                     multiply(
                         jobs[job], units: unit - base..<last - base, tokens: firstToken..<endToken, floats: floats,
-                        columns: columns, usesFloatProduct: usesFloatProduct, quantized: quantized, kernels: kernels)
+                        columns: columns, usesFloatProduct: usesFloatProduct, words: words, quantized: quantized,
+                        kernels: kernels)
                     unit = last
                 }
             }
@@ -103,6 +110,8 @@ public enum MatrixProduct {
     private static let unitRows = Int(CK_PANEL_ROWS)
     /// From this many tokens on, float matrices are decoded by slices and go through `FloatProduct`.
     private static let floatProductTokens = 8
+    /// From this many on, those of 16 bits go through words of 14 bits where the kernels have such products.
+    private static let wordProductTokens = 64
 
     private static func tokenChunk(tokens: Int, columns: Int) -> Int {
         let whole = max(1, (768 << 10) / (columns * 9 / 8) / Int(CK_MAX_TILE))
@@ -111,7 +120,8 @@ public enum MatrixProduct {
 
     private static func multiply(
         _ job: ProductJob, units: Range<Int>, tokens: Range<Int>, floats: UnsafeMutablePointer<Float>, columns: Int,
-        usesFloatProduct: Bool, quantized: UnsafePointer<ck_activations>, kernels: UnsafePointer<ck_table_row>
+        usesFloatProduct: Bool, words: ck_words?, quantized: UnsafePointer<ck_activations>,
+        kernels: UnsafePointer<ck_table_row>
     ) {
         switch job.matrix.storage {
         case .panels(let matrix):
@@ -140,6 +150,16 @@ public enum MatrixProduct {
                     false, true, tokens.count, rows.count, columns, 1, x, columns,
                     from.assumingMemoryBound(to: Float.self), columns, job.accumulate ? 1 : 0, out + rows.lowerBound,
                     job.stride)
+                return
+            }
+            if let words {
+                let scratch = UnsafeMutableRawPointer.allocate(byteCount: ck_word_scratch(columns), alignment: 64)
+                defer { scratch.deallocate() }
+                withUnsafePointer(to: words) {
+                    kernels.pointee.word_rows(
+                        weights, element, columns, rows.lowerBound, rows.upperBound, $0, tokens.lowerBound,
+                        tokens.upperBound, job.output, job.stride, job.accumulate, scratch)
+                }
                 return
             }
             // The rows as floats, in memory of this thread; at most 128 rows at a time.

@@ -30,6 +30,8 @@ public final class PackedMatrix: @unchecked Sendable {  // immutable after init;
         case floats(UnsafeRawPointer, element: Int32, elementBytes: Int)
     }
     let storage: Storage
+    /// CK_ELEMENT_F32, _F16 or _BF16 of float weights; nil of panels.
+    var floatElement: Int32? { if case .floats(_, let element, _) = storage { element } else { nil } }
     private let owned: UnsafeMutableRawPointer?
     private let owner: (any AnyObject & Sendable)?
 

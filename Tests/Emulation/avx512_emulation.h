@@ -113,6 +113,11 @@ EMULATED __m512i emulated_broadcast_i32x4(__m128i x) {
     return r.integers;
 }
 /// Unsigned times signed bytes, four at a time, onto 32-bit sums; nothing saturates.
+EMULATED __m512i emulated_dpwssd_epi32(__m512i sums, __m512i x, __m512i y) {
+    const emulated_register s = {.integers = sums}, a = {.integers = x}, b = {.integers = y};
+    INTEGERS(16, r.i32[i] = s.i32[i] + (int16_t)a.u16[2 * i] * (int16_t)b.u16[2 * i]
+                            + (int16_t)a.u16[2 * i + 1] * (int16_t)b.u16[2 * i + 1]);
+}
 EMULATED __m512i emulated_dpbusd_epi32(__m512i sums, __m512i x, __m512i y) {
     const emulated_register a = {x}, b = {y}, c = {sums};
     INTEGERS(16, {
@@ -168,6 +173,7 @@ EMULATED __m256i emulated_cvtps_ph(__m512 x, int rounding) {
 #define _mm512_cvtph_ps emulated_cvtph_ps
 #define _mm512_cvtps_ph emulated_cvtps_ph
 #define _mm512_dpbusd_epi32 emulated_dpbusd_epi32
+#define _mm512_dpwssd_epi32 emulated_dpwssd_epi32
 #define _mm512_fmadd_ps emulated_fmadd_ps
 #define _mm512_load_si512 emulated_load_si512
 #define _mm512_loadu_ps emulated_loadu_ps

@@ -48,7 +48,7 @@ static void check_same(const char *row, const char *what, const float *actual, c
 }
 
 static const char *const kind_names[CK_KIND_COUNT] = {
-    "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K", "Q2_K", "C2", "C3", "C4", "C4_BLOCK", "C4_FLOAT", "Q7"};
+    "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K", "Q2_K", "C2", "C3", "C4", "C4_BLOCK", "C4_FLOAT", "T6"};
 
 /// A matrix of random weights, packed as a model file's would be.
 static ck_matrix random_matrix(ck_kind kind, size_t rows, size_t columns) {
@@ -154,6 +154,43 @@ static void products(const ck_table_row *row) {
     }
 }
 
+static void word_products(const ck_table_row *row) {
+    if (row->word_rows == NULL) return;
+    for (int element = CK_ELEMENT_F16; element <= CK_ELEMENT_BF16; element++)
+        for (size_t columns = 32; columns <= 96; columns += 32)
+            for (size_t rows = 1; rows <= 37; rows += 12)
+                for (size_t tokens = 1; tokens <= 35; tokens += 1 + tokens / 2) {
+                    const size_t tiles = (tokens + CK_WORD_TILE - 1) / CK_WORD_TILE;
+                    float *x = floats(tokens * columns, 2), *w = floats(rows * columns, 1), *out = memory(4 * tokens * rows);
+                    uint16_t *weights = memory(2 * rows * columns);
+                    if (element == CK_ELEMENT_F16) {
+                        row->float_to_half(w, weights, rows * columns);
+                        row->half_to_float(weights, w, rows * columns);
+                    } else {
+                        for (size_t i = 0; i < rows * columns; i++) {
+                            uint32_t b;
+                            memcpy(&b, w + i, 4);
+                            weights[i] = (uint16_t)(b >> 16);
+                        }
+                        row->bfloat_to_float(weights, w, rows * columns);
+                    }
+                    double *expected = memory(8 * tokens * rows), *magnitudes = memory(8 * tokens * rows);
+                    for (size_t i = 0; i < tokens * rows; i++)
+                        for (size_t c = 0; c < columns; c++) {
+                            expected[i] += (double)x[i / rows * columns + c] * w[i % rows * columns + c];
+                            magnitudes[i] += 2; // of the largest numbers, whose 8191st parts are the steps
+                        }
+                    ck_words a = {.columns = columns, .words = memory(2 * tiles * CK_WORD_TILE * columns),
+                                  .scale = memory(tiles * CK_WORD_TILE * columns / 8)};
+                    void *scratch = memory(ck_word_scratch(columns));
+                    for (size_t t = 0; t < tokens; t++) row->words_of_row(x + t * columns, &a, t);
+                    row->word_rows(weights, element, columns, 0, rows, &a, 0, tokens, out, rows, false, scratch);
+                    check(row->name, "word_rows", out, expected, magnitudes, 0.5 / 8191, tokens * rows);
+                    free(x), free(w), free(out), free(weights), free(expected), free(magnitudes), free(a.words);
+                    free(a.scale), free(scratch);
+                }
+}
+
 static void operations(const ck_table_row *row) {
     const ck_table_row *base = ck_available_row(0);
     for (size_t n = 1; n < 200; n += 1 + n / 3) {
@@ -167,7 +204,7 @@ static void operations(const ck_table_row *row) {
         r = row, o = a;                                                                                               \
         memcpy(o, y, 4 * n);                                                                                          \
         call;                                                                                                         \
-        check_same(row->name, label, a, b, 2e-6, n);                                                                  \
+        check_same(row->name, label, a, b, 4e-6, n);                                                                  \
     }
         SAME("rms_norm", r->rms_norm(x, w, 1e-5f, o, n))
         SAME("layer_norm", r->layer_norm(x, w, y, 1e-5f, o, n))
@@ -214,6 +251,7 @@ int main(int count, char **names) {
         const ck_table_row *row = ck_available_row(i);
         products(row);
         operations(row);
+        word_products(row);
         printf("%s: %d checks so far, %d failures\n", row->name, checks, failures);
         for (int n = 1; n < count; n++) tested += strcmp(names[n], row->name) == 0;
     }

@@ -16,10 +16,15 @@ import Testing
         let bytes: [UInt8], matrix: PackedMatrix, weights: [Float]
 
         init(_ type: TensorType, rows: Int, columns: Int, pool: ThreadPool, _ generator: inout SeededGenerator) throws {
+            let bytes = randomWeights(type, rows: rows, columns: columns, &generator)
+            try self.init(type, rows: rows, columns: columns, bytes: bytes, pool: pool)
+        }
+
+        init(_ type: TensorType, rows: Int, columns: Int, bytes: [UInt8], pool: ThreadPool) throws {
             self.type = type
             self.rows = rows
             self.columns = columns
-            bytes = randomWeights(type, rows: rows, columns: columns, &generator)
+            self.bytes = bytes
             matrix = try bytes.withUnsafeBytes {
                 try PackedMatrix(type: type, rows: rows, columns: columns, bytes: $0, pool: pool)
             }
@@ -143,6 +148,40 @@ import Testing
                         "\(typeName) \(rowName) \(rows) × \(columns), \(tokens) tokens")
                 }
             }
+        }
+    }
+
+    @Test(
+        "Floats of 16 bits: equal largest numbers do not overflow, and other tokens change no bit", arguments: rowNames)
+    func wordProduct(rowName: String) throws {
+        let pool = ThreadPool(threadCount: 2), columns = 96, rows = 35, tokens = 93
+        for type in [TensorType.f16, .bf16] {
+            var generator = SeededGenerator(UInt64(type.id) + 31)
+            // All 32 products of a block have the largest words there are, with either sign.
+            let one: [UInt8] = type == .f16 ? [0x00, 0x3c] : [0x80, 0x3f]
+            let largest = try Problem(
+                type, rows: rows, columns: columns, bytes: (0..<rows * columns).flatMap { _ in one }, pool: pool)
+            for sign: Float in [3, -3] {
+                let x = [Float](repeating: sign, count: tokens * columns)
+                let sums = Self.product([largest], x: x, tokens: tokens, table: Self.table(rowName), pool: pool)[0]
+                #expect(sums.allSatisfy { abs($0 - sign * Float(columns)) < 1e-3 }, "\(type.name) \(sign)")
+            }
+
+            let problem = try Problem(type, rows: rows, columns: columns, pool: pool, &generator)
+            var x = randomFloats(tokens * columns, &generator)
+            let whole = Self.product([problem], x: x, tokens: tokens, table: Self.table(rowName), pool: pool)[0]
+            let some = Self.product([problem], x: x, tokens: 71, table: Self.table(rowName), pool: pool)[0]
+            #expect(some == Array(whole[..<(71 * rows)]), "\(type.name)")
+
+            // 96 roundings of half of 1/8191 on both sides, of numbers up to 1, add up to 0.0006 or so.
+            let (values, _) = problem.reference(x.map(Double.init), tokens: tokens)
+            #expect(zip(whole, values).allSatisfy { abs(Double($0) - $1) < 0.003 }, "\(type.name)")
+
+            // What is broken stays visible, in its token only.
+            x[12 * columns + 40] = .infinity
+            let broken = Self.product([problem], x: x, tokens: tokens, table: Self.table(rowName), pool: pool)[0]
+            #expect(broken[12 * rows..<13 * rows].allSatisfy { !$0.isFinite }, "\(type.name)")
+            #expect(broken[..<(12 * rows)] == whole[..<(12 * rows)] && broken[(13 * rows)...] == whole[(13 * rows)...])
         }
     }
 

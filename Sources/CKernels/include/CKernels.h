@@ -68,7 +68,7 @@ void ck_pack_panel(ck_kind kind, const uint8_t *rows, size_t row_bytes, size_t r
 /// Every value must be its scale times a number of the codebook; one that is not becomes entry 0.
 void ck_pack_codebook_row(ck_kind kind, const int8_t codebook[16], const float *values, const float *super_scales,
                           const int8_t *steps, const float *scales, size_t columns, size_t row, uint8_t *panel);
-/// Rounds columns of a row-major float matrix into rows of a panel of kind Q7 (memory that was zero): weight (c, r) of
+/// Rounds columns of a row-major float matrix into rows of a panel of kind T6 (memory that was zero): weight (c, r) of
 /// the source, rows `stride` apart, becomes column c of row r, for `row_count` (up to 16) rows and the `block_count`
 /// blocks of 32 columns from `first_block` of `blocks` on. `source` is where column 32 * first_block begins.
 void ck_pack_transposed(const float *source, size_t stride, size_t row_count, size_t first_block, size_t block_count,
@@ -101,6 +101,19 @@ static inline size_t ck_tile_width(size_t remaining, size_t max_tile) {
     while (width > remaining) width >>= 1;
     return width;
 }
+
+/// Activations as 14-bit integers with one scale per 32 columns, for products with F16 and BF16 weights.
+///
+/// Tokens are stored in tiles of CK_WORD_TILE, the last one whole, as [tile][block][token in tile][32].
+typedef struct ck_words {
+    size_t columns; ///< a multiple of 32
+    int16_t *words;
+    float *scale;   ///< x is about scale * word; [tile][block][token in tile]
+} ck_words;
+
+#define CK_WORD_TILE 8
+/// The largest word: 32 * 8191 * 8191 is below 2^31.
+#define CK_WORD_LEVELS 8191.0f
 
 // MARK: - Attention
 
@@ -171,6 +184,14 @@ typedef struct ck_table_row {
     /// Same for row-major float weights: element size 4 (F32) or 2 (F16, or BF16 when `bfloat`).
     void (*float_rows)(const void *weights, int element, size_t columns, size_t first_row, size_t end_row,
                        const float *x, size_t x_stride, size_t tokens, float *out, size_t out_stride, bool accumulate);
+    /// out[t, r] (+)= sum over c of x[t, c] * weight[r, c] for row-major F16 or BF16 weights and many tokens, both sides
+    /// rounded to 14 bits. `first_token` is a multiple of CK_WORD_TILE, `columns` of 32; `scratch` has
+    /// `ck_word_scratch(columns)` bytes, 64-byte aligned. NULL in rows where F32 products are as fast.
+    void (*word_rows)(const void *weights, int element, size_t columns, size_t first_row, size_t end_row,
+                      const ck_words *activations, size_t first_token, size_t end_token, float *out, size_t out_stride,
+                      bool accumulate, void *scratch);
+    /// The words of token `token` of `activations` from one row of floats.
+    void (*words_of_row)(const float *x, const ck_words *activations, size_t token);
     /// The int8 form of token `token` of `activations` from one row of floats.
     void (*quantize_row)(const float *x, const ck_activations *activations, size_t token);
     /// The int8 form of what `activations`, already filled for `token`, leave out of `x`. Both have the same shape.
@@ -240,6 +261,11 @@ typedef struct ck_table_row {
 /// Floats of scratch that `sgemm` needs; the slack takes what the packing writes past its end.
 static inline size_t ck_sgemm_scratch(void) {
     return (CK_SGEMM_K + 1) * (CK_SGEMM_M + 32) + 256;
+}
+
+/// Bytes of scratch that `word_rows` needs.
+static inline size_t ck_word_scratch(size_t columns) {
+    return CK_PANEL_ROWS * (columns * sizeof(int16_t) + columns / CK_BLOCK_COLUMNS * sizeof(float));
 }
 
 /// The rows that this processor can run, best last. `index` from 0; NULL past the end.

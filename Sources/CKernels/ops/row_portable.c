@@ -4,6 +4,10 @@
 #include "../rows.h"
 #include "../types/panel.h"
 
+#if CK_X86
+#include <emmintrin.h>
+#endif
+
 // Tiles shared by all rows: which tokens an attention task takes, and how much scratch it needs.
 size_t ck_attention_tile_tokens(const ck_attention *a) {
     const size_t group = a->head_count / a->key_value_head_count;
