@@ -4,7 +4,8 @@
     python compare_prompts.py --incipit INCIPIT --model MODEL.gguf --data FOLDER --home FOLDER [--seeds 3] [--tasks …]
 
 Everything is chosen on dev: the best of three instructions for the few-shot prompt, and the soft prompt's checkpoint. The
-test split is scored once for each prompt. A soft prompt begins with the first instruction. Ends with 1 when a soft prompt
+test split is scored once for each prompt. A soft prompt begins with the first instruction, and is trained with the
+defaults but for what the task says. Ends with 1 when a soft prompt
 misses its task's goal or does not beat the best hand-written one.
 """
 
@@ -18,6 +19,8 @@ import sys
 TASKS = {
     "gloss_category": {
         "goal": 0.92,
+        # Definitions vary more than a small data set shows: longer, and seeing less of each row.
+        "tune": ["--steps", 800, "--token-dropout", 0.3, "--patience", 0],
         "instructions": [
             "Each line describes a thing. Say what kind of thing it is: animal, plant, food, person, place, artifact, "
             "body or substance.",
@@ -47,6 +50,8 @@ TASKS = {
     "verb_past": {
         "goal": 0.85,
         "shots": 4,
+        # A causal model spells better what it reads twice; all prompts of the task get this form.
+        "template": "{input} {input}\nAnswer:",
         "instructions": [
             "Write the past tense of each English verb, one word only.",
             "Give the simple past of the verb.",
@@ -86,25 +91,26 @@ def path_of(a, task):
 def compare(a, task):
     settings, path = TASKS[task], path_of(a, task)
     shots = ["--shots", settings["shots"]] if "shots" in settings else []
+    form = ["--template", settings["template"]] if "template" in settings else []
     hand = {}
     if "shots" not in settings:
         hand["zero-shot, free"] = score(
             a, path, "test", "--prompt", "zero-shot", "--instruction", settings["instructions"][0], "--scoring", "generate",
-            limit=a.limit)
+            *form, limit=a.limit)
     hand["zero-shot"] = score(
-        a, path, "test", "--prompt", "zero-shot", "--instruction", settings["instructions"][0], limit=a.limit)
-    few = [score(a, path, "dev", "--prompt", "few-shot", "--instruction", text, *shots, limit=a.limit)["accuracy"]
+        a, path, "test", "--prompt", "zero-shot", "--instruction", settings["instructions"][0], *form, limit=a.limit)
+    few = [score(a, path, "dev", "--prompt", "few-shot", "--instruction", text, *shots, *form, limit=a.limit)["accuracy"]
            for text in settings["instructions"]]
     best = few.index(max(few))
     hand["few-shot, best of 3 on dev"] = score(
-        a, path, "test", "--prompt", "few-shot", "--instruction", settings["instructions"][best], *shots, limit=a.limit)
+        a, path, "test", "--prompt", "few-shot", "--instruction", settings["instructions"][best], *shots, *form, limit=a.limit)
     for name, report in hand.items():
         row(task, name, report)
     soft = []
     for seed in range(a.seeds):
         name = f"tasks/{task}-{seed}"
         call(a, "tune", a.model, "--data", path, "--name", name, "--init-text", settings["instructions"][0], "--tokens",
-             a.tokens, "--steps", a.steps, "--seed", seed, "--restart", *a.tune)
+             a.tokens, "--seed", seed, "--restart", *form, *(a.tune or settings.get("tune", [])))
         soft.append(score(a, path, "test", "--attach", name, limit=a.limit))
         row(task, f"soft prompt, seed {seed}", soft[-1])
     mean = statistics.mean(report["accuracy"] for report in soft)
@@ -115,7 +121,7 @@ def compare(a, task):
     return passes
 
 
-def arguments(description, steps=400):
+def arguments(description):
     """What every comparison of prompts takes."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--incipit", required=True)
@@ -124,7 +130,6 @@ def arguments(description, steps=400):
     parser.add_argument("--fixtures", default="Fixtures/Data", help="where gloss_category lies")
     parser.add_argument("--home", required=True, help="folder for the prompts")
     parser.add_argument("--tokens", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=steps)
     return parser
 
 
@@ -133,7 +138,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--limit", type=int, help="score this many rows only (a trial)")
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
-    parser.add_argument("--tune", nargs=argparse.REMAINDER, default=[], help="further options of tune")
+    parser.add_argument("--tune", nargs=argparse.REMAINDER, default=[], help="options of tune in place of the task's own")
     a = parser.parse_args()
     print("| task | prompt | accuracy on test | 95 % interval | context tokens | first token, ms | requests/s | |")
     print("| --- | --- | ---: | --- | ---: | ---: | ---: | --- |")

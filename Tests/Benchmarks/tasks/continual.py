@@ -16,7 +16,8 @@ from compare_prompts import TASKS, arguments, call, path_of, score
 
 
 def main():
-    parser = arguments(__doc__, steps=300)
+    parser = arguments(__doc__)
+    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--task", default="gloss_category", choices=list(TASKS))
     a = parser.parse_args()
     with open(path_of(a, a.task), encoding="utf-8") as lines:

@@ -5,9 +5,9 @@
 
 HF_FOLDER holds the same weights (Tests/Oracles/hf_from_gguf.py). A prompt of 32 virtual tokens has 368 640 numbers; LoRA of
 rank 16 has 4.9 million, at every place of the network. Every row follows the instruction, as it does in use: without one
-the row's first token is the one that all attention rests on, and what it says is lost. The checkpoint is chosen on dev; test is scored there too, and only
-reported for the one chosen. Labels compete by the logit of their (one) token, free answers count when every token of
-target and end of text is the likeliest, which is what greedy generation would give.
+the row's first token is the one that all attention rests on, and what it says is lost. The checkpoint is chosen on dev;
+test is scored there too, and only reported for the one chosen. Labels compete by the logit of their (one) token, free
+answers count when every token of target and end of text is the likeliest, which is what greedy generation would give.
 """
 
 import argparse

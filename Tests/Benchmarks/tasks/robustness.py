@@ -49,7 +49,7 @@ def main():
         name = a.prompt or f"robust/{task}"
         if not a.prompt:
             call(a, "tune", a.model, "--data", path, "--name", name, "--init-text", TASKS[task]["instructions"][0],
-                 "--tokens", a.tokens, "--steps", a.steps, "--restart")
+                 "--tokens", a.tokens, "--restart", *TASKS[task].get("tune", []))
         words, soft = [], []
         for number, (text, form) in enumerate(zip(wordings(task), FORMATS)):
             words.append(score(a, path, "test", "--prompt", "few-shot", "--instruction", text, "--template", form, *shots,
