@@ -36,40 +36,16 @@ extension EmbeddedStore {
         let rows = try await offload { () -> [(Digest, Int)] in
             let queue = try DatabaseQueue(path: snapshot)
             defer { try? queue.close() }
-            return try queue.read { db in
-                try Row.fetchAll(db, sql: "SELECT digest, stored_size FROM blobs WHERE inline IS NULL").map {
-                    (try Digest($0["digest"]), $0["stored_size"])
-                }
-            }
+            return try Self.storedFiles(queue)
         }
         var report = BackupReport()
         for (digest, size) in rows {
-            let existing = try InputFile(path: target.path(of: digest))
-            if existing?.size == size {
+            if try InputFile(path: target.path(of: digest))?.size == size {
                 report.filesKept += 1
                 continue
             }
-            let source = files.path(of: digest)
-            try await offload {
-                guard let input = try InputFile(path: source) else {
-                    throw RegistryError.damaged(digest, "is missing its file", path: source)
-                }
-                let output = try target.newTemporaryFile()
-                do {
-                    var position = 0
-                    while position < input.size {
-                        let chunk = try input.read(1 << 20, at: position)
-                        if chunk.isEmpty { break }
-                        try output.write(chunk)
-                        position += chunk.count
-                    }
-                    try output.synchronize()
-                    try target.publish(output.path, as: digest)
-                } catch {
-                    StorageFiles.remove(output.path)
-                    throw error
-                }
-            }
+            let source = files
+            try await offload { try target.copy(digest, from: source) }
             report.filesCopied += 1
             report.bytesCopied += size
         }
@@ -85,7 +61,8 @@ extension EmbeddedStore {
         return report
     }
 
-    /// Makes a registry at `path` from a backup, verifying every byte of it.
+    /// Makes a registry at `path` from a backup, verifying every byte of it. The backup is only read: one of an earlier
+    /// schema is brought up to date in its copy.
     ///
     /// - Throws: `.denied` when there is a registry already; `.corrupt` when the backup is damaged: nothing is left then.
     public static func restore(from backup: String, to path: String) async throws {
@@ -96,18 +73,75 @@ extension EmbeddedStore {
         guard access(StorageFiles(root: backup).catalogue, F_OK) == 0 else {
             throw RegistryError(.nameUnknown, "there is no backup of a registry", path: backup)
         }
-        let report = try await EmbeddedStore(path: backup).verify(readData: true)
-        if let problem = report.problems.first {
-            throw RegistryError(.corrupt, "the backup is damaged: \(problem)", path: backup)
-        }
         let incoming = path + ".restoring-" + UUID().uuidString.lowercased()
         do {
-            _ = try await EmbeddedStore(path: backup).backup(to: incoming)
+            try await rebuild(StorageFiles(root: backup), in: StorageFiles(root: incoming))
             // An empty folder may stand there; anything else makes the move fail.
             rmdir(path)
             try FileManager.default.moveItem(atPath: incoming, toPath: path)
         } catch {
             try? FileManager.default.removeItem(atPath: incoming)
+            throw error
+        }
+    }
+
+    /// A backup's copy, brought up to date and verified.
+    private static func rebuild(_ backup: StorageFiles, in incoming: StorageFiles) async throws {
+        try incoming.createFolders()
+        try await offload {
+            var configuration = Configuration()
+            configuration.readonly = true
+            do {
+                let queue = try DatabaseQueue(path: backup.catalogue, configuration: configuration)
+                defer { try? queue.close() }
+                try queue.writeWithoutTransaction { db in
+                    try db.execute(sql: "VACUUM INTO ?", arguments: [incoming.catalogue])
+                }
+            } catch let error as DatabaseError { throw RegistryError.database(error, backup.root) }
+        }
+        let store = try EmbeddedStore(path: incoming.root)
+        let pool = store.catalogue.pool
+        for (digest, _) in try await offload({ try storedFiles(pool) }) {
+            try await offload {
+                // What is missing is among the problems that the verification finds.
+                guard access(backup.path(of: digest), F_OK) == 0 else { return }
+                try incoming.copy(digest, from: backup)
+            }
+        }
+        if let problem = try await store.verify(readData: true).problems.first {
+            throw RegistryError(.corrupt, "the backup is damaged: \(problem)", path: backup.root)
+        }
+    }
+
+    /// The blobs that have files of their own, with the files' sizes.
+    private static func storedFiles(_ database: any DatabaseReader) throws -> [(Digest, Int)] {
+        try database.read { db in
+            try Row.fetchAll(db, sql: "SELECT digest, stored_size FROM blobs WHERE inline IS NULL").map {
+                (try Digest($0["digest"]), $0["stored_size"])
+            }
+        }
+    }
+}
+
+extension StorageFiles {
+    /// Copies a blob's file from another registry's folder: whole and on disk, or not at all.
+    fileprivate func copy(_ digest: Digest, from source: StorageFiles) throws {
+        guard let input = try InputFile(path: source.path(of: digest)) else {
+            throw RegistryError.damaged(digest, "is missing its file", path: source.path(of: digest))
+        }
+        let output = try newTemporaryFile()
+        do {
+            var position = 0
+            while position < input.size {
+                let chunk = try input.read(1 << 20, at: position)
+                if chunk.isEmpty { break }
+                try output.write(chunk)
+                position += chunk.count
+            }
+            try output.synchronize()
+            try publish(output.path, as: digest)
+        } catch {
+            StorageFiles.remove(output.path)
             throw error
         }
     }

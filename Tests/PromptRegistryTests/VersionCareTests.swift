@@ -212,11 +212,16 @@ import Testing
         let second = try await store.backup(to: target)
         #expect(second.filesKept == first.filesCopied)
         #expect(second.filesCopied == 1)
+        let restored = folder.path + "/restored"
+        let before = try FileManager.default.subpathsOfDirectory(atPath: target).sorted()
+        let catalogue = try Data(contentsOf: URL(fileURLWithPath: target + "/catalogue.sqlite"))
+        try await EmbeddedStore.restore(from: target, to: restored)
+        // Restoring only reads: a backup on a medium that cannot be written to serves as well.
+        #expect(try FileManager.default.subpathsOfDirectory(atPath: target).sorted() == before)
+        #expect(try Data(contentsOf: URL(fileURLWithPath: target + "/catalogue.sqlite")) == catalogue)
         let copy = try EmbeddedStore(path: target)
         #expect(try await copy.verify(readData: true).isSound)
         #expect(try await copy.manifest(.tag(Tag("v1")), in: Self.name)?.digest == digest)
-        let restored = folder.path + "/restored"
-        try await EmbeddedStore.restore(from: target, to: restored)
         #expect(try await EmbeddedStore(path: restored).tags(in: Self.name, last: nil, limit: nil).count == 2)
         await #expect { try await EmbeddedStore.restore(from: target, to: restored) } throws: {
             ($0 as? RegistryError)?.code == .denied
