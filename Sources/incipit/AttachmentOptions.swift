@@ -17,8 +17,6 @@ struct AttachmentOptions: ParsableArguments {
         let attachment: PromptAttachment
         /// The digest of its manifest.
         let identity: String
-        /// The form of text it was trained on, if it says so.
-        var template: String? { prompt.trainingTemplate }
     }
 
     /// Loads the prompt, verifies its digests, and checks that it belongs to the model.

@@ -72,7 +72,7 @@ struct EvalCommand: AsyncParsableCommand {
         let session = try Session(model: loaded.model, attachment: attached?.attachment)
         let written = handWritten(dataset, labels: labels)
         let context = try await ensemble.context(attachment, attached, session: session, loaded: loaded)
-        let form = template ?? attached?.template ?? ExampleTemplate.standard.prompt
+        let form = template ?? attached?.prompt.trainingTemplate ?? ExampleTemplate.standard.prompt
         let evaluator = TaskEvaluator(
             session: context, tokenizer: loaded.tokenizer, template: try ExampleTemplate(prompt: form), labels: labels)
         let name =

@@ -46,7 +46,8 @@ struct ExplainCommand: AsyncParsableCommand {
             let dataset = try Dataset(path: try DataSource.path(for: data, home: home))
             let encoder = ExampleEncoder(
                 tokenizer: loaded.tokenizer,
-                template: try ExampleTemplate(prompt: resolved.template ?? ExampleTemplate.standard.prompt),
+                template: try ExampleTemplate(
+                    prompt: resolved.prompt.trainingTemplate ?? ExampleTemplate.standard.prompt),
                 learnsEnd: false)
             rows = try dataset[split].prefix(limit).map { try encoder.encode($0) }
             if rows.isEmpty { throw CommandFailure(.data, "\(data) has no rows in its \(split.rawValue) split") }

@@ -68,7 +68,7 @@ struct PortCommand: AsyncParsableCommand {
             path: from, pool: ThreadPool(threadCount: threads ?? CPUTopology.usableCoreCount))
         let resolved = try await AttachmentOptions.resolve(prompt, for: old, home: home)
         let parent = resolved.prompt
-        let template = resolved.template ?? ExampleTemplate.standard.prompt
+        let template = resolved.prompt.trainingTemplate ?? ExampleTemplate.standard.prompt
         let new = try ModelLoader.load(path: to, pool: old.model.pool)
         let oldBase = try old.fingerprint(cache: home.cache), newBase = try new.fingerprint(cache: home.cache)
         guard oldBase.base.tokenizer == newBase.base.tokenizer else {

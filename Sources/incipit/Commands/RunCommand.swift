@@ -125,7 +125,7 @@ struct RunCommand: AsyncParsableCommand {
         if chatMode {
             prompt = try chat.prompt(loaded).tokens(chat.systemMessages + [ChatMessage(role: "user", content: input)])
         } else {
-            let form = raw ? nil : resolved?.template
+            let form = raw ? nil : resolved?.prompt.trainingTemplate
             prompt = tokenizer.encode(
                 form.map { $0.replacingOccurrences(of: "{input}", with: input) } ?? input, parseSpecial: special,
                 addSpecial: true)
