@@ -52,9 +52,9 @@ def main():
                  "--tokens", a.tokens, "--restart", *TASKS[task].get("tune", []))
         words, soft = [], []
         for number, (text, form) in enumerate(zip(wordings(task), FORMATS)):
-            words.append(score(a, path, "test", "--prompt", "few-shot", "--instruction", text, "--template", form, *shots,
+            words.append(score(a, path, "test", "--prompt", "few-shot", "--instruction", text, f"--template={form}", *shots,
                                limit=a.limit)["accuracy"])
-            soft.append(score(a, path, "test", "--attach", name, "--template", form, limit=a.limit)["accuracy"])
+            soft.append(score(a, path, "test", "--attach", name, f"--template={form}", limit=a.limit)["accuracy"])
             print(f"  {task} {number + 1}: {100 * words[-1]:.1f} {100 * soft[-1]:.1f}", file=sys.stderr, flush=True)
         for label, values in (("few-shot", words), ("soft prompt", soft)):
             print(f"| {task} | {label} | {100 * statistics.mean(values):.1f} % | {100 * min(values):.1f} % | "
