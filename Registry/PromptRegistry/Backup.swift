@@ -28,11 +28,7 @@ extension EmbeddedStore {
         let snapshot = target.newTemporaryPath()
         defer { StorageFiles.remove(snapshot) }
         let pool = catalogue.pool
-        try await offload {
-            do {
-                try pool.writeWithoutTransaction { db in try db.execute(sql: "VACUUM INTO ?", arguments: [snapshot]) }
-            } catch let error as DatabaseError { throw RegistryError.database(error, folder) }
-        }
+        try await offload { try Self.copyCatalogue(pool, to: snapshot, folder: folder) }
         let rows = try await offload { () -> [(Digest, Int)] in
             let queue = try DatabaseQueue(path: snapshot)
             defer { try? queue.close() }
@@ -50,8 +46,6 @@ extension EmbeddedStore {
             report.bytesCopied += size
         }
         try await offload {
-            let file = try OutputFile(path: snapshot, isNew: false)
-            try file.synchronize()
             for suffix in ["-wal", "-shm"] { StorageFiles.remove(target.catalogue + suffix) }
             guard rename(snapshot, target.catalogue) == 0 else {
                 throw RegistryError.system("cannot move into place", target.catalogue)
@@ -94,10 +88,9 @@ extension EmbeddedStore {
             do {
                 let queue = try DatabaseQueue(path: backup.catalogue, configuration: configuration)
                 defer { try? queue.close() }
-                try queue.writeWithoutTransaction { db in
-                    try db.execute(sql: "VACUUM INTO ?", arguments: [incoming.catalogue])
-                }
+                try copyCatalogue(queue, to: incoming.catalogue, folder: backup.root)
             } catch let error as DatabaseError { throw RegistryError.database(error, backup.root) }
+            try StorageFiles.synchronizeFolder(incoming.root)
         }
         let store = try EmbeddedStore(path: incoming.root)
         let pool = store.catalogue.pool
@@ -111,6 +104,14 @@ extension EmbeddedStore {
         if let problem = try await store.verify(readData: true).problems.first {
             throw RegistryError(.corrupt, "the backup is damaged: \(problem)", path: backup.root)
         }
+    }
+
+    /// A catalogue as it is now, whole and on disk, in a file that was not there.
+    private static func copyCatalogue(_ database: any DatabaseWriter, to path: String, folder: String) throws {
+        do {
+            try database.writeWithoutTransaction { db in try db.execute(sql: "VACUUM INTO ?", arguments: [path]) }
+        } catch let error as DatabaseError { throw RegistryError.database(error, folder) }
+        try OutputFile(path: path, isNew: false).synchronize()
     }
 
     /// The blobs that have files of their own, with the files' sizes.

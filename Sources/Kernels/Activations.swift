@@ -153,14 +153,18 @@ public final class Activations {
                 operation(floats + token * columns, quantized, token)
                 if refines { refine(floats + token * columns, quantized, quantized + 1, token) }
             }
-            // A task takes tokens worth some 8000 columns: below that a thread costs more than it brings.
-            let step = max(1, min(16, 8192 / columns))
-            pool.parallelFor((tokens + step - 1) / step) { task in
-                for token in task * step..<min(tokens, (task + 1) * step) { work(token) }
-            }
+            forEachToken(tokens, pool: pool, work)
         }
         quantizedTokens = quantizes ? tokens : 0
         refinedTokens = quantizes && refines ? tokens : 0
+    }
+
+    /// A task takes tokens worth some 8000 columns: below that a thread costs more than it brings.
+    private func forEachToken(_ tokens: Int, pool: ThreadPool, _ work: (_ token: Int) -> Void) {
+        let step = max(1, min(16, 8192 / columns))
+        pool.parallelFor((tokens + step - 1) / step) { task in
+            for token in task * step..<min(tokens, (task + 1) * step) { work(token) }
+        }
     }
 
     /// The first `tokens` rows as words of 14 bits, for products with floats of 16 bits; nil where they have no use: in a
@@ -185,12 +189,7 @@ public final class Activations {
         nonisolated(unsafe) let floats = floats  // each thread writes its tokens' words
         withUnsafePointer(to: words) { form in
             nonisolated(unsafe) let form = form
-            let step = max(1, min(16, 8192 / columns))
-            pool.parallelFor((tokens + step - 1) / step) { task in
-                for token in task * step..<min(tokens, (task + 1) * step) {
-                    operation(floats + token * columns, form, token)
-                }
-            }
+            forEachToken(tokens, pool: pool) { token in operation(floats + token * columns, form, token) }
         }
         return words
     }

@@ -41,8 +41,7 @@ public enum MatrixProduct {
     /// With quantized matrices a token's result depends neither on the other tokens nor on the number of threads, bit
     /// for bit; with float matrices the way of summing changes at 8 tokens, unless `rowByRow` asks for one way, which
     /// is slower for many tokens. From 64 tokens on, F16 and BF16 weights and their activations are rounded to multiples
-    /// of 1/8191 of the largest of 32, about as finely as F16 rounds activations: the batches that decode stay exact.
-    /// The outputs of the jobs must not overlap.
+    /// of 1/8191 of the largest of 32, about as finely as F16 rounds activations; fewer tokens stay exact. The outputs of the jobs must not overlap.
     public static func run(
         _ jobs: [ProductJob], _ activations: Activations, tokens: Int, rowByRow: Bool = false, pool: ThreadPool
     ) {
@@ -61,13 +60,12 @@ public enum MatrixProduct {
             }
         }
 
-        // Tokens go in chunks whose int8 form stays in the second-level cache; rows in units (a panel, or 16 rows).
-        // Neither split affects any result.
         let usesFloatProduct = tokens >= floatProductTokens && !rowByRow
         let elements = jobs.compactMap(\.matrix.floatElement)
-        let hasHalves = elements.contains { $0 != CK_ELEMENT_F32 }
-        let usesWords = hasHalves && tokens >= wordProductTokens && !rowByRow
+        let usesWords = tokens >= wordProductTokens && !rowByRow && elements.contains { $0 != CK_ELEMENT_F32 }
         let words = usesWords ? activations.makeWords(tokens: tokens, pool: pool) : nil
+        // Tokens go in chunks whose integer form stays in the second-level cache; rows in units (a panel, or 16 rows).
+        // Neither split affects any result.
         let chunk = tokenChunk(tokens: tokens, columns: words == nil ? columns : 2 * columns)
         let chunkCount = (tokens + chunk - 1) / chunk
         var unitCounts: [Int] = []

@@ -112,12 +112,13 @@ EMULATED __m512i emulated_broadcast_i32x4(__m128i x) {
     EACH(4, memcpy(r.u8 + 16 * i, &x, 16))
     return r.integers;
 }
-/// Unsigned times signed bytes, four at a time, onto 32-bit sums; nothing saturates.
+/// Signed 16-bit numbers, two at a time, onto 32-bit sums; nothing saturates.
 EMULATED __m512i emulated_dpwssd_epi32(__m512i sums, __m512i x, __m512i y) {
     const emulated_register s = {.integers = sums}, a = {.integers = x}, b = {.integers = y};
     INTEGERS(16, r.i32[i] = s.i32[i] + (int16_t)a.u16[2 * i] * (int16_t)b.u16[2 * i]
                             + (int16_t)a.u16[2 * i + 1] * (int16_t)b.u16[2 * i + 1]);
 }
+/// Unsigned times signed bytes, four at a time, onto 32-bit sums; nothing saturates.
 EMULATED __m512i emulated_dpbusd_epi32(__m512i sums, __m512i x, __m512i y) {
     const emulated_register a = {x}, b = {y}, c = {sums};
     INTEGERS(16, {

@@ -156,6 +156,7 @@ static void products(const ck_table_row *row) {
 
 static void word_products(const ck_table_row *row) {
     if (row->word_rows == NULL) return;
+    const uint64_t before = state; // the numbers of what comes after stay the same in every row
     for (int element = CK_ELEMENT_F16; element <= CK_ELEMENT_BF16; element++)
         for (size_t columns = 32; columns <= 96; columns += 32)
             for (size_t rows = 1; rows <= 37; rows += 12)
@@ -189,6 +190,7 @@ static void word_products(const ck_table_row *row) {
                     free(x), free(w), free(out), free(weights), free(expected), free(magnitudes), free(a.words);
                     free(a.scale), free(scratch);
                 }
+    state = before;
 }
 
 static void operations(const ck_table_row *row) {
@@ -204,7 +206,7 @@ static void operations(const ck_table_row *row) {
         r = row, o = a;                                                                                               \
         memcpy(o, y, 4 * n);                                                                                          \
         call;                                                                                                         \
-        check_same(row->name, label, a, b, 4e-6, n);                                                                  \
+        check_same(row->name, label, a, b, 2e-6, n);                                                                  \
     }
         SAME("rms_norm", r->rms_norm(x, w, 1e-5f, o, n))
         SAME("layer_norm", r->layer_norm(x, w, y, 1e-5f, o, n))
